@@ -80,9 +80,6 @@ func (o *backupOptions) complete(args []string) (err error) {
 	if o.quotaShare, err = parseShare(o.abortAtQuota); err != nil {
 		return usagef("--abort-at-quota %w", err)
 	}
-	if o.all {
-		return usagef("one file holds one cluster: choose it with --etcd or -n, not --all-etcd")
-	}
 	if o.toStdout() && o.format.Structured() {
 		return usagef("-f - and -o %s both want standard output", o.output)
 	}

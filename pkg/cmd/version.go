@@ -82,7 +82,7 @@ func (s *session) printVersion(b build) error {
 		{"etcd client", b.EtcdClient}, {"etcd server", b.EtcdServer}, {"client-go", b.Kubernetes},
 	} {
 		if line[1] != "" {
-			screen.Line(render.Cell{Text: fmt.Sprintf("%-13s", line[0])}, render.Cell{Text: line[1]})
+			screen.Line(render.Cell{Text: fmt.Sprintf("%-14s", line[0])}, render.Cell{Text: line[1]})
 		}
 	}
 	return screen.Flush()

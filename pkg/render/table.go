@@ -90,17 +90,17 @@ func (l *layout) total() int {
 // fit makes the layout no wider than width.
 func (l *layout) fit(t Table, width int) (hidden []string) {
 	l.moveBelow(t, width)
-	for l.total() > width {
-		i := l.leastWanted(t)
-		if i < 0 {
-			break
-		}
-		hidden = append(hidden, t.Columns[i].Title)
+	var dropped []int
+	for i := l.leastWanted(t); i >= 0 && l.total() > width; i = l.leastWanted(t) {
+		dropped = append(dropped, i)
 		l.drop(i)
 	}
 	for l.total() > width && l.cut(t, width) {
 	}
-	slices.Reverse(hidden)
+	slices.Sort(dropped)
+	for _, i := range dropped {
+		hidden = append(hidden, t.Columns[i].Title)
+	}
 	return hidden
 }
 
