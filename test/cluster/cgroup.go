@@ -17,26 +17,30 @@ import (
 	"time"
 )
 
-// hierarchies are the mount points of the machine's cgroup v1 hierarchies. Each
-// node has one group in each, named after cluster and node: every process of
-// the node is in there, which makes it the surest list of them.
+// hierarchies are the mount points of the machine's cgroup v1 hierarchies, and of
+// the unified one that may be beside them without controllers (runc makes groups
+// there, too). Each node has one group in each, named after cluster and node:
+// every process of the node is in there, which makes it the surest list of them.
 type hierarchies []string
 
 // errCgroupV2 is returned where only the unified hierarchy is mounted.
 var errCgroupV2 = errors.New("this machine has cgroup v2 only, and the test cluster knows cgroup v1")
 
 func findHierarchies(mountinfo io.Reader) (hierarchies, error) {
-	var found hierarchies
+	var found, unified hierarchies
 	scanner := bufio.NewScanner(mountinfo)
 	for scanner.Scan() {
 		// 36 35 98:0 /root /mount/point options… - fstype source options, proc(5)
 		before, after, ok := strings.Cut(scanner.Text(), " - ")
 		fields := strings.Fields(before)
-		if !ok || len(fields) < 5 || !strings.HasPrefix(after, "cgroup ") {
+		if !ok || len(fields) < 5 {
 			continue
 		}
-		if !slices.Contains(found, fields[4]) {
+		switch fsType, _, _ := strings.Cut(after, " "); fsType {
+		case "cgroup":
 			found = append(found, fields[4])
+		case "cgroup2":
+			unified = append(unified, fields[4])
 		}
 	}
 	if err := scanner.Err(); err != nil {
@@ -45,7 +49,7 @@ func findHierarchies(mountinfo io.Reader) (hierarchies, error) {
 	if len(found) == 0 {
 		return nil, errCgroupV2
 	}
-	return found, nil
+	return append(found, unified...), nil
 }
 
 func machineHierarchies() (hierarchies, error) {
