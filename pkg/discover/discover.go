@@ -6,9 +6,12 @@
 package discover
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 )
 
@@ -71,6 +74,9 @@ type Pod struct {
 	// are mounted there; nil when the image is known to hold no etcdctl.
 	// The endpoint and the certificates are part of it: append the subcommand.
 	Exec []string
+	// ExecContainer is the container to run Exec in: Container, but for distributions
+	// that have one for this alone. Empty when Exec is nil.
+	ExecContainer string
 	// PeerURLs are the initial-advertise-peer-urls, to match pods with members.
 	PeerURLs []string
 	// ClientURLs are the advertise-client-urls.
@@ -96,7 +102,100 @@ type NotFoundError struct {
 
 func (e *NotFoundError) Error() string { return fmt.Sprintf("no etcd found: %s", e.Reason) }
 
-// Find looks for etcd. It returns *NotFoundError when there is none.
+// Find looks for etcd. It returns *NotFoundError when there is none, and an error that
+// wraps Kubernetes' Forbidden when it may not look anywhere.
 func Find(ctx context.Context, client kubernetes.Interface, options Options) (*Found, error) {
-	panic("discover: internal error: not written yet")
+	if options.All {
+		options.Namespace = ""
+	}
+	rows := distros()
+	listings, err := look(ctx, client, rows, options)
+	if err != nil {
+		return nil, err
+	}
+	pods := uniquePods(listings)
+	seen := recogniseAll(rows, pods, options)
+	servers := readAPIServers(pods)
+	nodes, nodeNote := readNodes(ctx, client, nodeNames(seen))
+	for i := range seen {
+		seen[i].addNode(nodes)
+	}
+	found := &Found{Clusters: groupClusters(seen, servers, nodes), APIServers: servers}
+	if len(found.Clusters) == 0 {
+		return nil, notFound(ctx, client, options, listings, servers)
+	}
+	found.Notes = append(listingNotes(listings, found.Clusters, options), nodeNote)
+	found.Notes = slices.DeleteFunc(found.Notes, func(note string) bool { return note == "" })
+	return found, nil
+}
+
+// look lists the pods where options says, and the API servers in any case. Where all
+// namespaces are forbidden, the control plane's own remain.
+func look(ctx context.Context, client kubernetes.Interface, rows []distro, options Options) ([]listing, error) {
+	places := controlPlanePlaces(rows)
+	switch {
+	case options.All:
+		places = append(places, place{})
+	case options.Namespace != "":
+		places = append(places, place{namespace: options.Namespace})
+	}
+	return listPods(ctx, client, places)
+}
+
+// uniquePods are the pods of all listings, each once, by namespace and name.
+func uniquePods(listings []listing) []corev1.Pod {
+	var pods []corev1.Pod
+	for _, l := range listings {
+		pods = append(pods, l.pods...)
+	}
+	slices.SortStableFunc(pods, func(a, b corev1.Pod) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return slices.CompactFunc(pods, func(a, b corev1.Pod) bool {
+		return a.Namespace == b.Namespace && a.Name == b.Name
+	})
+}
+
+// recogniseAll finds the etcd pods that options asks for.
+func recogniseAll(rows []distro, pods []corev1.Pod, options Options) []sighting {
+	var seen []sighting
+	for i := range pods {
+		pod := &pods[i]
+		if options.Namespace != "" && pod.Namespace != options.Namespace {
+			continue
+		}
+		if row, container := recognise(rows, pod); row != nil {
+			seen = append(seen, newSighting(row, pod, container))
+		}
+	}
+	return seen
+}
+
+func nodeNames(seen []sighting) []string {
+	names := make([]string, len(seen))
+	for i, s := range seen {
+		names[i] = s.pod.Node
+	}
+	return names
+}
+
+// listingNotes says what could not be looked at, or only in a cache. OpenShift's
+// namespace is not worth a word once another control plane was found, nor is the
+// control plane to who asked for one namespace.
+func listingNotes(listings []listing, clusters []Cluster, options Options) []string {
+	var notes []string
+	controlPlane := slices.ContainsFunc(clusters, func(c Cluster) bool { return c.ControlPlane })
+	for _, l := range listings {
+		switch {
+		case options.Namespace != "" && l.namespace != options.Namespace:
+		case l.err != nil && l.namespace == "":
+			notes = append(notes, "only the control plane's own namespaces were looked at: "+l.err.Error())
+		case l.err != nil && !(controlPlane && l.namespace == openshiftNamespace):
+			notes = append(notes, "not looked at: "+l.err.Error())
+		case l.stale:
+			notes = append(notes, "the API server could not read its etcd: pods of "+l.where()+" are as it last knew them")
+		}
+	}
+	slices.Sort(notes)
+	return slices.Compact(notes)
 }

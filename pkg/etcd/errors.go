@@ -15,4 +15,8 @@ var (
 	ErrExpired = errors.New("certificate has expired or is not yet valid")
 	// ErrClientCert: the member wants a client certificate that it trusts.
 	ErrClientCert = errors.New("client certificate refused")
+	// ErrPermission: etcd's own roles don't allow it to this user.
+	ErrPermission = errors.New("not allowed by etcd's roles")
+	// ErrLogin: etcd wants a user, or refused this one.
+	ErrLogin = errors.New("login to etcd refused")
 )

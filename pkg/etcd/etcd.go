@@ -6,30 +6,10 @@ package etcd
 
 import (
 	"context"
-	"crypto/tls"
-	"io"
-	"log/slog"
-	"net"
+	"fmt"
+	"strconv"
 	"time"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 )
-
-// Endpoint is one way to one member.
-type Endpoint struct {
-	Name       string // what the user knows it by: the pod's name, or host:port
-	URL        string // "https://127.0.0.1:2379"; the scheme decides about TLS
-	ServerName string // the name its certificate must carry; empty: the URL's host
-	// Dial opens a connection to the member; nil dials the URL's host directly.
-	Dial func(ctx context.Context) (net.Conn, error)
-}
-
-// Options are what all members of a cluster share.
-type Options struct {
-	TLS                *tls.Config // roots and client certificate; nil: none
-	Username, Password string
-	Logger             *slog.Logger
-}
 
 // Reader is what a look at a member needs. Client reads over gRPC, Ctl through
 // an etcdctl that somebody else runs.
@@ -39,81 +19,31 @@ type Reader interface {
 	Alarms(ctx context.Context) ([]Alarm, error)
 }
 
-// Client is a gRPC client of exactly one member.
-type Client struct{}
-
-// Open makes a client. It does no I/O: the first call connects.
-func Open(endpoint Endpoint, options Options) (*Client, error) {
-	panic("etcd: internal error: not written yet")
-}
-
-// Endpoint is what the client was opened with.
-func (c *Client) Endpoint() Endpoint { panic("etcd: internal error: not written yet") }
-
-// Raw is the underlying client, for calls that have no method here.
-func (c *Client) Raw() *clientv3.Client { panic("etcd: internal error: not written yet") }
-
-// Close ends the client and its connections.
-func (c *Client) Close() error { panic("etcd: internal error: not written yet") }
-
-// Status asks the member about itself.
-func (c *Client) Status(ctx context.Context) (Status, error) {
-	panic("etcd: internal error: not written yet")
-}
-
-// Members lists the cluster's members as this member has them (serializable, so
-// that it answers without quorum).
-func (c *Client) Members(ctx context.Context) ([]Member, error) {
-	panic("etcd: internal error: not written yet")
-}
-
-// Alarms lists the alarms raised in the cluster.
-func (c *Client) Alarms(ctx context.Context) ([]Alarm, error) {
-	panic("etcd: internal error: not written yet")
-}
-
-// HashKV is the member's hash of the key space at revision; 0 is its head.
-func (c *Client) HashKV(ctx context.Context, revision int64) (Hash, error) {
-	panic("etcd: internal error: not written yet")
-}
-
-// Snapshot streams the member's backend. The stream ends with io.EOF only after the
-// trailing sha256 was seen and agrees with the bytes before it; otherwise with
-// ErrIncomplete or ErrHashMismatch.
-func (c *Client) Snapshot(ctx context.Context) (*SnapshotStream, error) {
-	panic("etcd: internal error: not written yet")
-}
-
-// SnapshotStream is a backend as etcd streams it: the database, then its sha256 (32 bytes).
-type SnapshotStream struct {
-	io.ReadCloser
-	Size    int64  // bytes that the server said will come, the sha256 included; 0 when it didn't say
-	Version string // storage version the server told; empty before 3.6
-}
-
-// Ctl reads a member through etcdctl: Run runs it with args appended and returns
-// its standard output.
-type Ctl struct {
-	Run func(ctx context.Context, args ...string) ([]byte, error)
-}
-
-// Status runs `endpoint status -w json`.
-func (c *Ctl) Status(ctx context.Context) (Status, error) {
-	panic("etcd: internal error: not written yet")
-}
-
-// Members runs `member list -w json`.
-func (c *Ctl) Members(ctx context.Context) ([]Member, error) {
-	panic("etcd: internal error: not written yet")
-}
-
-// Alarms runs `alarm list -w json`.
-func (c *Ctl) Alarms(ctx context.Context) ([]Alarm, error) {
-	panic("etcd: internal error: not written yet")
+// HealthReader is a Reader that can also tell whether the member takes part in the
+// quorum: Health is a linearizable read, nil when it came through. A refusal for want
+// of permission counts as through, since it went through consensus too.
+type HealthReader interface {
+	Reader
+	Health(ctx context.Context) error
 }
 
 // ID is a member's or cluster's ID. Its text form is lower-case hex without leading zeros, as etcdctl prints it.
 type ID uint64
+
+func (id ID) String() string { return strconv.FormatUint(uint64(id), 16) }
+
+// MarshalText gives the hex form; JSON has it as a string.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText reads the hex form.
+func (id *ID) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseUint(string(text), 16, 64)
+	if err != nil {
+		return fmt.Errorf("parse member ID %q: %w", text, err)
+	}
+	*id = ID(n)
+	return nil
+}
 
 // Member is one entry of the member list.
 type Member struct {
@@ -140,7 +70,7 @@ type Status struct {
 	DBSizeInUse    int64         `json:"dbSizeInUse"`       // bytes
 	DBSizeQuota    int64         `json:"dbSizeQuota"`       // bytes; 0: unknown (before 3.6)
 	Errors         []string      `json:"errors,omitempty"`  // the server's own words
-	Latency        time.Duration `json:"latency,omitempty"` // of the call; 0: not measured this way
+	Latency        time.Duration `json:"latency,omitempty"` // of the call on an open connection; 0: not measured this way
 	At             time.Time     `json:"at"`                // when the answer came
 }
 

@@ -1,7 +1,7 @@
 package etcd
 
 import (
-	"context"
+	"slices"
 	"time"
 )
 
@@ -35,8 +35,35 @@ type MemberView struct {
 	Quota  int64    `json:"quota,omitempty"`  // bytes, from Status or settings, else etcd's default
 	Alarms []string `json:"alarms,omitempty"`
 	Lag    uint64   `json:"lag"` // raft entries behind the highest index seen
-	Error  string   `json:"error,omitempty"`
+	// Healthy: it answered, is started and in the list, knows a leader, has no CORRUPT
+	// alarm, and a linearizable read through it came back (learners can't do that).
+	Healthy bool   `json:"healthy"`
+	Error   string `json:"error,omitempty"`
 }
+
+// Leads tells whether the member calls itself the leader.
+func (v MemberView) Leads() bool {
+	return v.Status != nil && v.Status.Leader != 0 && v.Status.Leader == v.Status.MemberID
+}
+
+// id is the member's ID, 0 when it is unknown.
+func (v MemberView) id() ID {
+	switch {
+	case v.Status != nil:
+		return v.Status.MemberID
+	case v.Member != nil:
+		return v.Member.ID
+	}
+	return 0
+}
+
+func (v MemberView) learner() bool {
+	return (v.Member != nil && v.Member.Learner) || (v.Status != nil && v.Status.Learner)
+}
+
+func (v MemberView) unstarted() bool { return v.Member != nil && v.Member.Name == "" }
+
+func (v MemberView) has(alarm string) bool { return slices.Contains(v.Alarms, alarm) }
 
 // Level grades a verdict.
 type Level string
@@ -57,10 +84,4 @@ type Verdict struct {
 	Healthy int      `json:"healthy"`
 	Quorum  int      `json:"quorum"`
 	CanLose int      `json:"canLose"` // voters that may still fail before writes stop; negative: quorum is lost
-}
-
-// Observe asks every source in parallel, each with its own timeout, and puts the
-// answers together. It never fails: what went wrong stands in the rows.
-func Observe(ctx context.Context, sources []Source, timeout time.Duration) Overview {
-	panic("etcd: internal error: not written yet")
 }

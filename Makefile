@@ -1,0 +1,36 @@
+# Every target may be called twice. The test cluster needs root on Linux.
+MODULE  := github.com/kubectl-etcd/kubectl-etcd
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X $(MODULE)/pkg/cmd.version=$(VERSION)
+
+CLUSTER ?= dev
+NODES   ?= 1
+TESTCLUSTER = bin/testcluster
+
+.DEFAULT_GOAL := help
+.PHONY: help build test-cluster-tool cluster cluster-kubeconfig cluster-certs cluster-down cluster-load
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## bin/kubectl-etcd
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/kubectl-etcd ./cmd/kubectl-etcd
+
+# go build is its own judge of what is up to date.
+test-cluster-tool:
+	@go build -o $(TESTCLUSTER) ./test/cluster/cmd/testcluster
+
+cluster: test-cluster-tool ## start a real control plane and leave it running (NODES=3, CLUSTER=name)
+	@$(TESTCLUSTER) up --cluster '$(CLUSTER)' --nodes '$(NODES)'
+
+cluster-kubeconfig: test-cluster-tool ## print the path of its kubeconfig (make -s)
+	@$(TESTCLUSTER) kubeconfig --cluster '$(CLUSTER)'
+
+cluster-certs: test-cluster-tool ## print the folder of its etcd client certificate (make -s)
+	@$(TESTCLUSTER) certs --cluster '$(CLUSTER)'
+
+cluster-load: test-cluster-tool ## write to it as Kubernetes does (RATE=50, DURATION=1m)
+	@$(TESTCLUSTER) load --cluster '$(CLUSTER)' --rate '$(or $(RATE),50)' --duration '$(or $(DURATION),1m)'
+
+cluster-down: test-cluster-tool ## remove it and everything of it
+	@$(TESTCLUSTER) down --cluster '$(CLUSTER)'

@@ -1,0 +1,199 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+)
+
+const backupExample = `  # A verified snapshot in this folder, named etcd-<cluster>-<UTC time>.db
+  kubectl etcd backup --cacert ca.crt --cert client.crt --key client.key
+
+  # Into a file of your own choice
+  kubectl etcd backup -f snapshot.db --cacert ca.crt --cert client.crt --key client.key
+
+  # Without the API server, and on into something else
+  kubectl etcd backup -f - --endpoints https://10.0.0.1:2379 --cacert ca.crt --cert client.crt --key client.key | gzip > snapshot.db.gz`
+
+const backupLong = `Writes one plain etcd snapshot, byte for byte what etcd streamed, from the follower with
+the least to do. Its sha256 is checked on the way; the file appears whole or not at all, and
+etcdutl of 3.5, 3.6 and 3.7 restores it as well. A member that fails on the way is given up
+for another.
+
+While a snapshot streams etcd can't reuse freed pages: it is stopped before the member's
+database reaches --abort-at-quota of its quota.`
+
+// backupOptions are those of "kubectl etcd backup".
+type backupOptions struct {
+	target
+	file         string
+	from         string
+	abortAtQuota string
+	overwrite    bool
+
+	quotaShare float64
+	now        func() time.Time
+}
+
+// newBackupCommand builds "kubectl etcd backup".
+func newBackupCommand(s *session) *cobra.Command {
+	return (&backupOptions{target: newTarget(s), now: time.Now}).command()
+}
+
+func (o *backupOptions) command() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "backup [CLUSTER]",
+		Short:   "Write one plain etcd snapshot, verified while it streams",
+		Long:    backupLong,
+		Example: backupExample,
+		GroupID: groupBackup,
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := o.complete(args); err != nil {
+				return err
+			}
+			return o.run(c.Context())
+		},
+	}
+	c.Flags().StringVarP(&o.file, "file", "f", "", "the file to write; - is standard output (default etcd-<cluster>-<UTC time>.db, here)")
+	c.Flags().StringVar(&o.from, "from", "", "take it from this member, and from no other")
+	c.Flags().StringVar(&o.abortAtQuota, "abort-at-quota", "90%", "stop when the member's database has grown to this share of its quota")
+	c.Flags().BoolVar(&o.overwrite, "overwrite", false, "replace the file if it exists, once the new one is whole")
+	o.addFlags(c.Flags())
+	return c
+}
+
+func (o *backupOptions) complete(args []string) (err error) {
+	if err := o.target.complete(args); err != nil {
+		return err
+	}
+	if o.quotaShare, err = parseShare(o.abortAtQuota); err != nil {
+		return usagef("--abort-at-quota %w", err)
+	}
+	if o.toStdout() && o.format.Structured() {
+		return usagef("-f - and -o %s both want standard output", o.output)
+	}
+	return nil
+}
+
+// parseShare reads "90%" or "0.9".
+func parseShare(text string) (float64, error) {
+	number, percent := strings.CutSuffix(text, "%")
+	share, err := strconv.ParseFloat(number, 64)
+	if percent {
+		share /= 100
+	}
+	if err != nil || !(share > 0 && share <= 1) {
+		return 0, fmt.Errorf("%q is not a share like 90%%", text)
+	}
+	return share, nil
+}
+
+func (o *backupOptions) toStdout() bool { return o.file == "-" }
+
+func (o *backupOptions) run(ctx context.Context) (err error) {
+	r, err := o.one(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	sources, err := r.backupSources()
+	if err != nil {
+		return err
+	}
+	report, err := o.take(ctx, r, sources)
+	if err != nil {
+		if refusal := r.refused.explain(ctx); refusal != nil {
+			return refusal
+		}
+		return err
+	}
+	return o.print(report)
+}
+
+// backupSources are the members that could be opened; none is an error.
+func (r *reach) backupSources() ([]backup.Source, error) {
+	var (
+		sources []backup.Source
+		errs    []error
+	)
+	for i, source := range r.sources {
+		if source.Err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", source.Name, source.Err))
+			continue
+		}
+		sources = append(sources, backup.Source{Name: source.Name, Client: r.clients[i], Quota: source.Quota})
+	}
+	if len(sources) == 0 {
+		return nil, fmt.Errorf("no member can be reached: %w", errors.Join(errs...))
+	}
+	return sources, nil
+}
+
+func (o *backupOptions) take(ctx context.Context, r *reach, sources []backup.Source) (*backup.Report, error) {
+	progress := render.NewProgress(o.ErrOut, render.Detect(o.ErrOut, o.getenv, o.colors), "snapshot")
+	defer progress.Done()
+	options := backup.Options{
+		From: o.from, AbortAtQuota: o.quotaShare, Overwrite: o.overwrite,
+		Inspect: restore.Inspect, OnEvent: func(e backup.Event) { showBackupEvent(progress, e) },
+	}
+	if o.toStdout() {
+		return backup.WriteTo(ctx, sources, o.Out, options)
+	}
+	options.Path = o.file
+	if options.Path == "" {
+		options.Path = defaultBackupName(r.cluster.Name, o.now())
+	}
+	path, err := filepath.Abs(options.Path)
+	if err != nil {
+		return nil, fmt.Errorf("resolve %s: %w", options.Path, err)
+	}
+	o.notice("snapshot of %s into %s", r.cluster.Name, path)
+	return backup.SaveFile(ctx, sources, options)
+}
+
+// defaultBackupName is a name that Windows takes, too: no colons.
+func defaultBackupName(cluster string, now time.Time) string {
+	safe := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' {
+			return r
+		}
+		return '-'
+	}, cluster)
+	return fmt.Sprintf("etcd-%s-%s.db", safe, now.UTC().Format("20060102T150405Z"))
+}
+
+func showBackupEvent(progress *render.Progress, e backup.Event) {
+	switch {
+	case e.Retry != nil:
+		progress.Say(fmt.Sprintf("%s: %v; trying another member from the start", e.Source, e.Retry))
+	case e.Note != "":
+		progress.Say(e.Note)
+	default:
+		progress.Set(e.Bytes, e.Total)
+	}
+}
+
+// print shows the report; beside a snapshot on stdout it goes to stderr.
+func (o *backupOptions) print(report *backup.Report) error {
+	if o.format.Structured() {
+		return o.format.Print(o.Out, render.Object{Kind: "Backup", Name: filepath.Base(report.Path), Value: report})
+	}
+	w := o.Out
+	if o.toStdout() {
+		w = o.ErrOut
+	}
+	screen := o.screenOn(w)
+	viewBackup(screen, report)
+	return screen.Flush()
+}

@@ -1,0 +1,55 @@
+package cmd
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
+)
+
+// viewBackup is the answer, what is known about the file, and the command that uses it.
+func viewBackup(s *render.Screen, r *backup.Report) {
+	where := r.Path
+	if where == "" {
+		where = "standard output"
+	}
+	s.Line(s.State("ok", render.Good), render.Cell{Text: ": snapshot in " + where, Tone: render.Strong})
+	fact(s, "size", "%s (%d bytes)", render.Bytes(r.Size), r.Size)
+	if c := r.Contents; c != nil {
+		fact(s, "revision", "%d (compacted at %d)", c.Revision, c.CompactRevision)
+		fact(s, "keys", "%d (%d with their history)", c.Keys, c.Records)
+		fact(s, "hash", "%x (as etcdutl snapshot status prints it)", c.Hash)
+		fact(s, "storage", "%s", dash(c.StorageVersion))
+	}
+	if r.SHA256 != "" {
+		fact(s, "sha256", "%s", r.SHA256)
+	}
+	fact(s, "member", "%s (%s) of cluster %s, etcd %s", r.Member, hexID(r.MemberID), hexID(r.ClusterID), dash(r.ServerVersion))
+	fact(s, "took", "%s; as long etcd could not reuse freed pages", render.Duration(r.Duration))
+	if r.Tries > 1 {
+		fact(s, "tries", "%d", r.Tries)
+	}
+	if r.Path != "" {
+		s.Line()
+		s.Line(render.Cell{Text: "next: "}, render.Cell{Text: restoreCommand(r.Path), Tone: render.Strong})
+	}
+}
+
+// restoreCommand is exactly what restores path.
+func restoreCommand(path string) string {
+	return "kubectl etcd restore --from-file " + shellQuote(path) + " --out-dir restored"
+}
+
+// fact adds one line "  name   text".
+func fact(s *render.Screen, name, format string, args ...any) {
+	s.Line(render.Cell{Text: fmt.Sprintf("  %-9s ", name), Tone: render.Dim}, render.Cell{Text: fmt.Sprintf(format, args...)})
+}
+
+// shellQuote makes text one word for a POSIX shell.
+func shellQuote(text string) string {
+	if text != "" && strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,@%+") == "" {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}

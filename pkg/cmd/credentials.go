@@ -1,0 +1,154 @@
+package cmd
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
+)
+
+// tlsFiles are paths of PEM files; empty ones were not given.
+type tlsFiles struct{ ca, cert, key string }
+
+// pemBundle is certificates in memory, and for messages where each came from. Keys
+// are never written anywhere.
+type pemBundle struct {
+	CA, Cert, Key             []byte
+	FromCA, FromCert, FromKey string
+}
+
+func (b *pemBundle) empty() bool {
+	return b == nil || len(b.CA) == 0 && len(b.Cert) == 0 && len(b.Key) == 0
+}
+
+func (f tlsFiles) empty() bool { return f == tlsFiles{} }
+
+// credentials chooses the certificates for a cluster: flags, --cert-secret, etcdctl's
+// environment, the Secrets that its distribution is known to have. Empty: none.
+//
+// ETCDCTL_ENDPOINTS is not read, on purpose: a variable that another shell left behind
+// must not change which cluster is looked at, or backed up.
+func (t *target) credentials(ctx context.Context, client kubernetes.Interface, cluster discover.Cluster) (*pemBundle, error) {
+	if !needsCertificates(cluster) {
+		return nil, nil
+	}
+	if t.certSecret == "" {
+		if files := t.tlsFiles(); !files.empty() {
+			return files.read()
+		}
+	}
+	bundle, err := t.secrets(ctx, client, cluster, t.certSecret)
+	if err != nil {
+		return nil, fmt.Errorf("read etcd's certificates from the cluster: %w", err)
+	}
+	return bundle, nil
+}
+
+// noSecrets knows no Secret.
+func noSecrets(_ context.Context, _ kubernetes.Interface, _ discover.Cluster, secret string) (*pemBundle, error) {
+	if secret != "" {
+		return nil, errors.New("--cert-secret is not wired yet")
+	}
+	return nil, nil
+}
+
+// tlsFiles are those of the flags; without any flag those of etcdctl's environment.
+func (t *target) tlsFiles() tlsFiles {
+	if !t.files.empty() {
+		return t.files
+	}
+	return tlsFiles{t.getenv("ETCDCTL_CACERT"), t.getenv("ETCDCTL_CERT"), t.getenv("ETCDCTL_KEY")}
+}
+
+func (f tlsFiles) read() (*pemBundle, error) {
+	b := &pemBundle{FromCA: f.ca, FromCert: f.cert, FromKey: f.key}
+	for _, file := range []struct {
+		what, path string
+		into       *[]byte
+	}{
+		{"authority", f.ca, &b.CA}, {"client certificate", f.cert, &b.Cert}, {"client key", f.key, &b.Key},
+	} {
+		if file.path == "" {
+			continue
+		}
+		data, err := os.ReadFile(file.path)
+		if err != nil {
+			return nil, fmt.Errorf("read etcd's %s: %w", file.what, err)
+		}
+		*file.into = data
+	}
+	return b, nil
+}
+
+// tlsConfig checks everything that can be known before dialing.
+func (b *pemBundle) tlsConfig(now time.Time) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if len(b.CA) > 0 {
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(b.CA) {
+			return nil, fmt.Errorf("%s holds no PEM certificate", b.FromCA)
+		}
+	}
+	if len(b.Cert) == 0 && len(b.Key) == 0 {
+		return config, nil
+	}
+	if len(b.Cert) == 0 || len(b.Key) == 0 {
+		return nil, errors.New("a client certificate and its key go together, and one of them is missing")
+	}
+	pair, err := tls.X509KeyPair(b.Cert, b.Key)
+	if err != nil {
+		return nil, fmt.Errorf("client certificate %s with key %s: %s", b.FromCert, b.FromKey, strings.TrimPrefix(err.Error(), "tls: "))
+	}
+	switch leaf := pair.Leaf; {
+	case now.After(leaf.NotAfter):
+		return nil, fmt.Errorf("%w: client certificate %s ended at %s", etcd.ErrExpired, b.FromCert, render.Time(leaf.NotAfter))
+	case now.Before(leaf.NotBefore):
+		return nil, fmt.Errorf("%w: client certificate %s begins at %s", etcd.ErrExpired, b.FromCert, render.Time(leaf.NotBefore))
+	}
+	config.Certificates = []tls.Certificate{pair}
+	return config, nil
+}
+
+// clientOptions are what all members of a cluster share.
+func (t *target) clientOptions(bundle *pemBundle) (etcd.Options, error) {
+	options := etcd.Options{Logger: t.log}
+	if !bundle.empty() {
+		config, err := bundle.tlsConfig(time.Now())
+		if err != nil {
+			return options, err
+		}
+		options.TLS = config
+	}
+	var err error
+	options.Username, options.Password, err = t.login()
+	return options, err
+}
+
+// login is etcd's user and password; a password never stands alone in a flag.
+func (t *target) login() (user, password string, err error) {
+	text := t.user
+	if text == "" {
+		text = t.getenv("ETCDCTL_USER")
+	}
+	if text == "" {
+		return "", "", nil
+	}
+	user, password, given := strings.Cut(text, ":")
+	if !given {
+		password = t.getenv("ETCDCTL_PASSWORD")
+	}
+	if user == "" || password == "" {
+		return "", "", usagef("--etcd-user needs a name and a password: NAME:PASSWORD, or NAME with ETCDCTL_PASSWORD")
+	}
+	return user, password, nil
+}

@@ -1,0 +1,144 @@
+package cmd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io/fs"
+	"net"
+	"regexp"
+	"strings"
+	"syscall"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/tunnel"
+)
+
+// fault is an error as the user meets it.
+type fault struct {
+	message string
+	hints   []string
+	code    int
+}
+
+const (
+	endpointsHint = "etcd can be reached without the API server: kubectl etcd status --endpoints https://HOST:2379 --cacert ca.crt --cert client.crt --key client.key"
+	kubeadmCerts  = "on a kubeadm node these are /etc/kubernetes/pki/etcd/ca.crt, healthcheck-client.crt and healthcheck-client.key"
+)
+
+// explain is the one switch from an error to message, hint and exit code. path is
+// the command that ran, as it is typed.
+func (s *session) explain(err error, path string) fault {
+	f := fault{message: err.Error(), code: exitError}
+	var (
+		exit     exitWith
+		usage    *usageError
+		hinted   *hintedError
+		notFound *discover.NotFoundError
+	)
+	switch {
+	case errors.As(err, &exit):
+		return fault{code: int(exit)}
+	case errors.As(err, &usage):
+		f.code, f.hints = exitUsage, []string{path + " --help"}
+	case errors.As(err, &notFound):
+		f.code, f.hints = exitNotFound, []string{notFound.Instead}
+	case errors.Is(err, tunnel.ErrUnreachable):
+		f.code, f.hints = exitUnreachable, []string{endpointsHint}
+	case errors.Is(err, restore.ErrDamaged):
+		f.code, f.hints = exitDamaged, []string{"take another snapshot: kubectl etcd restore lists those in this folder"}
+	case apierrors.IsForbidden(err):
+		f.hints = []string{"ask for this right, and check it with: " + canIFromMessage(err.Error())}
+	case apierrors.IsUnauthorized(err):
+		f.hints = []string{"the API server refused the kubeconfig's credentials; log in again, then: kubectl auth whoami"}
+	default:
+		f.hints = plainHints(err)
+	}
+	if errors.As(err, &hinted) {
+		f.hints = hinted.hints
+	}
+	return f
+}
+
+// plainHints are the hints that go with exit code 1.
+func plainHints(err error) []string {
+	for _, known := range []struct {
+		err  error
+		hint string
+	}{
+		{tunnel.ErrForbidden, "check your rights with: " + canI("create", "pods/portforward", "kube-system")},
+		{tunnel.ErrRefused, "nothing answers on that port, or the pod is gone; look at the pods: kubectl get pods -A -o wide | grep etcd"},
+		{tunnel.ErrDropped, "the tunnel through the API server ended on the way; run the command again, or name another member with --from"},
+		{etcd.ErrServerName, "the certificate names another server than was dialed; use an address that stands in it: openssl x509 -in server.crt -noout -ext subjectAltName"},
+		{etcd.ErrUntrusted, "--cacert must be the authority that signed etcd's certificates; " + kubeadmCerts},
+		{etcd.ErrExpired, "look at the dates, and at this machine's clock: openssl x509 -in client.crt -noout -dates; on a kubeadm node: kubeadm certs check-expiration"},
+		{etcd.ErrClientCert, "give a client certificate that etcd's authority signed: --cacert, --cert and --key; " + kubeadmCerts},
+		{etcd.ErrIncomplete, "nothing was kept; run the command again, or name another member with --from"},
+		{etcd.ErrHashMismatch, "nothing was kept; run the command again, or name another member with --from"},
+		{restore.ErrNotSnapshot, "give a file that kubectl etcd backup or etcdctl snapshot save made; kubectl etcd restore lists those in this folder"},
+		{restore.ErrExists, "nothing was touched; name a folder that doesn't exist yet"},
+		{syscall.ENOSPC, "the disk is full; make room or choose another place, nothing was left behind"},
+		{syscall.EROFS, "that file system is read-only; choose another place"},
+		{fs.ErrPermission, "you may not write or read there; choose another place, or run as the user who may"},
+	} {
+		if errors.Is(err, known.err) {
+			return []string{known.hint}
+		}
+	}
+	return nil
+}
+
+// forbiddenText is how the API server words a refusal by RBAC.
+var forbiddenText = regexp.MustCompile(`cannot (\S+) resource "([^"]+)" in API group "([^"]*)"(?: in the namespace "([^"]+)")?`)
+
+// canIFromMessage turns a refusal into the command that checks that very right. The
+// verb stands nowhere but in the message: StatusDetails holds only the kind.
+func canIFromMessage(message string) string {
+	m := forbiddenText.FindStringSubmatch(message)
+	if m == nil {
+		return "kubectl auth can-i --list"
+	}
+	resource := m[2]
+	if m[3] != "" {
+		kind, sub, hasSub := strings.Cut(resource, "/")
+		if resource = kind + "." + m[3]; hasSub {
+			resource += "/" + sub
+		}
+	}
+	return canI(m[1], resource, m[4])
+}
+
+// canI is the command that asks for a right. A subresource needs its flag: in
+// "can-i create pods/portforward" kubectl takes "portforward" for a pod's name and
+// answers another question (kubectl's pkg/cmd/auth/cani.go, v0.37.2).
+func canI(verb, resource, namespace string) string {
+	kind, sub, hasSub := strings.Cut(resource, "/")
+	line := "kubectl auth can-i " + verb + " " + kind
+	if hasSub {
+		line += " --subresource=" + sub
+	}
+	if namespace == "" {
+		return line + " -A"
+	}
+	return line + " -n " + namespace
+}
+
+// unreachable tells whether err means that no API server did its work: it could not
+// be reached, or its own etcd keeps it from answering.
+func unreachable(err error) bool {
+	var (
+		network     net.Error // a *url.Error is one, whatever it holds
+		certificate *tls.CertificateVerificationError
+	)
+	if errors.Is(err, context.Canceled) || errors.As(err, &certificate) {
+		return false
+	}
+	return errors.As(err, &network) ||
+		errors.Is(err, context.DeadlineExceeded) ||
+		apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err) ||
+		apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err) || apierrors.IsTooManyRequests(err)
+}

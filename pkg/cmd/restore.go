@@ -1,0 +1,255 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+)
+
+const restoreExample = `  # What is there to restore from in this folder?
+  kubectl etcd restore
+
+  # One data directory per member that the snapshot knows
+  kubectl etcd restore --from-file snapshot.db --out-dir restored
+
+  # Exactly one member's data directory
+  kubectl etcd restore --from-file snapshot.db --data-dir /var/lib/etcd-new --member node0
+
+  # For other members than the snapshot's; the plan only
+  kubectl etcd restore --from-file snapshot.db --out-dir restored --dry-run \
+    --initial-cluster a=https://10.0.0.1:2380,b=https://10.0.0.2:2380,c=https://10.0.0.3:2380`
+
+const restoreLong = `Makes etcd data directories out of a snapshot. The file is verified first; a directory
+appears whole or not at all, and nothing that exists is written over. Nothing is done to a
+running cluster: the steps that put the directories in place are printed.
+
+In a Kubernetes key space revisions go up by 1,000,000,000 and what was before is marked
+compacted, so that no controller trusts what it cached; --bump-revision 0 leaves them.`
+
+// restoreOptions are those of "kubectl etcd restore".
+type restoreOptions struct {
+	*session
+	fromFile       string
+	dataDir        string
+	member         string
+	outDir         string
+	initialCluster string
+	bump           int64
+	bumpGiven      bool
+	clearAlarms    bool
+	targetVersion  string
+	dryRun         bool
+
+	members []restore.Target // of --initial-cluster
+}
+
+// newRestoreCommand builds "kubectl etcd restore".
+func newRestoreCommand(s *session) *cobra.Command {
+	o := &restoreOptions{session: s}
+	c := &cobra.Command{
+		Use:     "restore",
+		Short:   "Make data directories out of a snapshot, and say how to put them in place",
+		Long:    restoreLong,
+		Example: restoreExample,
+		GroupID: groupBackup,
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			o.bumpGiven = c.Flags().Changed("bump-revision")
+			if err := o.complete(); err != nil {
+				return err
+			}
+			return o.run(c.Context())
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&o.fromFile, "from-file", "", "the snapshot to restore")
+	flags.StringVar(&o.dataDir, "data-dir", "", "make this one data directory, with --member: DIR/member/snap/db …")
+	flags.StringVar(&o.member, "member", "", "the member to make it for")
+	flags.StringVar(&o.outDir, "out-dir", "", "make one data directory per member in this folder")
+	flags.StringVar(&o.initialCluster, "initial-cluster", "", "all members of the new cluster, NAME=PEER-URL,… (default the snapshot's own)")
+	flags.Int64Var(&o.bump, "bump-revision", 0, "raise revisions by this much and mark them compacted (default 1000000000 for Kubernetes' keys, else 0)")
+	flags.BoolVar(&o.clearAlarms, "clear-alarms", false, "leave out the alarms that stand in the snapshot")
+	flags.StringVar(&o.targetVersion, "target-version", "", "the etcd that shall run it: 3.5, 3.6, 3.7 (default the snapshot's)")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "verify the file and print the plan")
+	return c
+}
+
+var minorVersion = regexp.MustCompile(`^3\.\d+$`)
+
+func (o *restoreOptions) complete() (err error) {
+	if o.fromFile == "" {
+		if o.dataDir != "" || o.outDir != "" || o.member != "" || o.dryRun {
+			return usagef("--from-file FILE is missing: what is to be restored?")
+		}
+		return nil
+	}
+	switch {
+	case o.dataDir == "" && o.outDir == "":
+		return usagef("say where to: --out-dir DIR (one data directory per member), or --data-dir DIR --member NAME (one)")
+	case o.dataDir != "" && o.outDir != "":
+		return usagef("--data-dir and --out-dir exclude each other")
+	case o.dataDir != "" && o.member == "":
+		return usagef("--data-dir is one member's: say whose with --member NAME")
+	case o.bumpGiven && o.bump < 0:
+		return usagef("--bump-revision can't be negative: a revision never goes back")
+	case o.targetVersion != "" && !minorVersion.MatchString(o.targetVersion):
+		return usagef("--target-version %q is not a minor version like 3.6", o.targetVersion)
+	}
+	if o.members, err = parseInitialCluster(o.initialCluster); err != nil {
+		return usagef("--initial-cluster: %w", err)
+	}
+	return nil
+}
+
+// parseInitialCluster reads etcd's own form: name=url,…; a name that comes again has
+// several URLs.
+func parseInitialCluster(text string) ([]restore.Target, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var members []restore.Target
+	byName := map[string]int{}
+	for _, pair := range strings.Split(text, ",") {
+		name, peer, ok := strings.Cut(strings.TrimSpace(pair), "=")
+		if !ok || name == "" {
+			return nil, fmt.Errorf("%q is not NAME=PEER-URL", pair)
+		}
+		u, err := url.Parse(peer)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Port() == "" {
+			return nil, fmt.Errorf("%q is not a peer URL like https://10.0.0.1:2380", peer)
+		}
+		i, known := byName[name]
+		if !known {
+			i = len(members)
+			byName[name] = i
+			members = append(members, restore.Target{Name: name})
+		}
+		members[i].PeerURLs = append(members[i].PeerURLs, peer)
+	}
+	return members, nil
+}
+
+func (o *restoreOptions) run(ctx context.Context) error {
+	if o.fromFile == "" {
+		return o.list(ctx)
+	}
+	snapshot, err := restore.Open(ctx, o.fromFile)
+	if err != nil {
+		return err
+	}
+	options, err := o.planOptions(snapshot)
+	if err != nil {
+		return err
+	}
+	plan, err := restore.NewPlan(snapshot, options)
+	if err != nil {
+		return err
+	}
+	if o.dryRun {
+		return o.printPlan(plan)
+	}
+	report, err := restore.Run(ctx, plan, func(step string) { o.notice("%s", step) })
+	if err != nil {
+		return err
+	}
+	return o.printReport(report)
+}
+
+func (o *restoreOptions) planOptions(snapshot *restore.Snapshot) (restore.Options, error) {
+	options := restore.Options{
+		Members: o.members, Only: o.member, OutDir: o.outDir, Bump: -1,
+		TargetVersion: o.targetVersion, ClearAlarms: o.clearAlarms,
+	}
+	if o.bumpGiven {
+		options.Bump = o.bump
+	}
+	if len(options.Members) == 0 {
+		for _, m := range snapshot.Members {
+			options.Members = append(options.Members, restore.Target{Name: m.Name, PeerURLs: m.PeerURLs})
+		}
+	}
+	if o.member == "" {
+		return options, nil
+	}
+	var names []string
+	for i, m := range options.Members {
+		if m.Name == o.member {
+			options.Members[i].Dir = o.dataDir
+			return options, nil
+		}
+		names = append(names, m.Name)
+	}
+	return options, withHint(usagef("no member is named %q", o.member),
+		"the members are "+strings.Join(names, ", ")+"; others with --initial-cluster")
+}
+
+func (o *restoreOptions) printPlan(plan *restore.Plan) error {
+	if o.format.Structured() {
+		return o.format.Print(o.Out, render.Object{Kind: "RestorePlan", Name: plan.Token, Value: plan})
+	}
+	screen := o.screen()
+	viewPlan(screen, plan)
+	return screen.Flush()
+}
+
+func (o *restoreOptions) printReport(report *restore.Report) error {
+	if o.format.Structured() {
+		return o.format.Print(o.Out, render.Object{Kind: "Restore", Name: report.Plan.Token, Value: report})
+	}
+	screen := o.screen()
+	viewRestore(screen, report)
+	return screen.Flush()
+}
+
+// found is one file that looks like a snapshot by its name.
+type found struct {
+	Path     string            `json:"path"`
+	Snapshot *restore.Snapshot `json:"snapshot,omitempty"`
+	Error    string            `json:"error,omitempty"`
+}
+
+// list shows what this folder holds. Nothing was asked for that could be done, so the
+// exit code is that of usage.
+func (o *restoreOptions) list(ctx context.Context) error {
+	paths, err := filepath.Glob("*.db")
+	if err != nil {
+		return fmt.Errorf("look for *.db: %w", err)
+	}
+	var files []found
+	for _, path := range paths {
+		file := found{Path: path}
+		if file.Snapshot, err = restore.Open(ctx, path); err != nil {
+			file.Snapshot, file.Error = nil, err.Error()
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		files = append(files, file)
+	}
+	if err := o.printList(files); err != nil {
+		return err
+	}
+	return exitWith(exitUsage)
+}
+
+func (o *restoreOptions) printList(files []found) error {
+	if o.format.Structured() {
+		list := render.List{Kind: "SnapshotList"}
+		for _, f := range files {
+			list.Items = append(list.Items, render.Object{Kind: "Snapshot", Name: f.Path, Value: f})
+		}
+		return o.format.Print(o.Out, list)
+	}
+	screen := o.screen()
+	err := viewFound(screen, files)
+	return errors.Join(err, screen.Flush())
+}

@@ -1,0 +1,92 @@
+package cmd
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// The groups of the root's help.
+const (
+	groupLook    = "look"
+	groupBackup  = "backup"
+	commandName  = "kubectl etcd"
+	binaryName   = "kubectl-etcd"
+	targetGroup  = "kubectl-etcd/target" // annotation of flags that say where etcd is
+	rootExamples = `  # How is etcd?
+  kubectl etcd status
+
+  # One plain snapshot file, verified while it streams
+  kubectl etcd backup -f snapshot.db
+
+  # Data directories out of it, and the steps that put them in place
+  kubectl etcd restore --from-file snapshot.db --out-dir restored`
+)
+
+// newRootCommand builds the whole tree.
+func newRootCommand(s *session) *cobra.Command {
+	root := &cobra.Command{
+		Use:               binaryName,
+		Annotations:       map[string]string{cobra.CommandDisplayNameAnnotation: commandName},
+		Short:             "See, back up and restore a cluster's etcd",
+		Long:              "Finds the etcd of a Kubernetes control plane through the kubeconfig, says how it is,\nbacks it up and restores it. Looking needs no flag and creates nothing.",
+		Example:           rootExamples,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args:              onlyCommands,
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error { return s.complete() },
+	}
+	root.AddGroup(&cobra.Group{ID: groupLook, Title: "Look"}, &cobra.Group{ID: groupBackup, Title: "Back up and restore"})
+	root.AddCommand(
+		newStatusCommand(s),
+		newBackupCommand(s), newRestoreCommand(s),
+		newOptionsCommand(s), newVersionCommand(s),
+	)
+	s.addFlags(root.PersistentFlags())
+	addHiddenKubeFlags(s, root.PersistentFlags())
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) { writeHelp(c) })
+	root.SetUsageFunc(func(c *cobra.Command) error { writeHelp(c); return nil })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	markArgsErrors(root)
+	return root
+}
+
+// addHiddenKubeFlags adds kubectl's own flags; `options` lists them.
+func addHiddenKubeFlags(s *session, flags *pflag.FlagSet) {
+	kube := pflag.NewFlagSet("kube", pflag.ContinueOnError)
+	s.kube.AddFlags(kube)
+	kube.VisitAll(func(f *pflag.Flag) { f.Hidden = true })
+	flags.AddFlagSet(kube)
+}
+
+// markArgsErrors makes what cobra says about arguments a usage error.
+func markArgsErrors(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return &usageError{err}
+			}
+			return nil
+		}
+	}
+	for _, child := range c.Commands() {
+		markArgsErrors(child)
+	}
+}
+
+// onlyCommands is the root's Args: whatever stands there was meant to be a command.
+func onlyCommands(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	c.SuggestionsMinimumDistance = 2
+	text := fmt.Sprintf("unknown command %q", args[0])
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		text += fmt.Sprintf("; did you mean %s?", strings.Join(near, " or "))
+	}
+	return fmt.Errorf("%s", text)
+}

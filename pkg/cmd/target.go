@@ -1,0 +1,254 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/tunnel"
+)
+
+// target says which etcd a command is about and how to reach it. Every command's
+// options embed it.
+type target struct {
+	*session
+
+	name       string // --etcd, or the argument CLUSTER
+	all        bool
+	endpoints  []string
+	files      tlsFiles
+	certSecret string
+	user       string
+	timeout    time.Duration
+
+	urls []*url.URL // endpoints, parsed
+
+	ways
+}
+
+// ways are what a target does its work with; tests put their own in place.
+type ways struct {
+	find   func(context.Context, kubernetes.Interface, discover.Options) (*discover.Found, error)
+	dialer func(*rest.Config, tunnel.Options) (podDialer, error)
+	// secrets reads certificates out of the cluster: those of the Secret that
+	// --cert-secret names ("namespace/name"), or else of those that cluster's
+	// distribution is known to have. Nil without an error: there are none.
+	secrets func(ctx context.Context, client kubernetes.Interface, cluster discover.Cluster, secret string) (*pemBundle, error)
+}
+
+// podDialer is what a tunnel.Dialer does.
+type podDialer interface {
+	DialContext(ctx context.Context, pod tunnel.Pod, port int) (net.Conn, error)
+	Exec(ctx context.Context, pod tunnel.Pod, container string, argv []string, stdout io.Writer) error
+}
+
+func newTarget(s *session) target {
+	return target{session: s, ways: ways{
+		find: discover.Find,
+		dialer: func(config *rest.Config, options tunnel.Options) (podDialer, error) {
+			return tunnel.New(config, options)
+		},
+		secrets: noSecrets,
+	}}
+}
+
+// addFlags adds the flags and marks them as the target's for the help.
+func (t *target) addFlags(flags *pflag.FlagSet) {
+	own := pflag.NewFlagSet("target", pflag.ContinueOnError)
+	own.StringVar(&t.name, "etcd", "", "the etcd cluster, where there are several: main, events, NAME or NAMESPACE/NAME")
+	own.BoolVar(&t.all, "all-etcd", false, "look at every etcd in the cluster, not only the control plane's")
+	own.StringSliceVar(&t.endpoints, "endpoints", nil, "reach etcd directly, without Kubernetes: URLs or host:port, with commas between")
+	own.StringVar(&t.files.ca, "cacert", "", "file with the authority of etcd's certificates (or ETCDCTL_CACERT)")
+	own.StringVar(&t.files.cert, "cert", "", "file with the client certificate for etcd (or ETCDCTL_CERT)")
+	own.StringVar(&t.files.key, "key", "", "file with its key (or ETCDCTL_KEY)")
+	own.StringVar(&t.certSecret, "cert-secret", "", "take the certificates from this Secret: NAMESPACE/NAME")
+	own.StringVar(&t.user, "etcd-user", "", "etcd's user: NAME:PASSWORD, or NAME with ETCDCTL_PASSWORD (or ETCDCTL_USER)")
+	own.DurationVar(&t.timeout, "timeout", 5*time.Second, "how long one member may take to answer")
+	own.VisitAll(func(f *pflag.Flag) { f.Annotations = map[string][]string{targetGroup: {"true"}} })
+	flags.AddFlagSet(own)
+}
+
+// complete takes the arguments and parses what can be parsed.
+func (t *target) complete(args []string) error {
+	if len(args) > 0 {
+		if t.name != "" && t.name != args[0] {
+			return usagef("both --etcd %s and the argument %s name a cluster", t.name, args[0])
+		}
+		t.name = args[0]
+	}
+	if t.timeout <= 0 {
+		return usagef("--timeout must be more than 0")
+	}
+	if t.certSecret != "" && strings.Count(strings.Trim(t.certSecret, "/"), "/") != 1 {
+		return usagef("--cert-secret %q is not NAMESPACE/NAME", t.certSecret)
+	}
+	if t.certSecret != "" && t.files != (tlsFiles{}) {
+		return usagef("--cert-secret and --cacert, --cert, --key exclude each other")
+	}
+	if t.certSecret != "" && len(t.endpoints) > 0 {
+		return usagef("--cert-secret needs Kubernetes, --endpoints does without it: give --cacert, --cert and --key")
+	}
+	if (t.files.cert == "") != (t.files.key == "") {
+		return usagef("--cert and --key go together")
+	}
+	return t.parseEndpoints()
+}
+
+// parseEndpoints accepts what etcdctl does: URLs, host:port, and host for port 2379.
+// Without a scheme it is https as soon as a certificate is given.
+func (t *target) parseEndpoints() error {
+	t.urls = nil
+	for _, text := range t.endpoints {
+		u, err := parseEndpoint(strings.TrimSpace(text), !t.tlsFiles().empty())
+		if err != nil {
+			return usagef("--endpoints %q: %w", text, err)
+		}
+		t.urls = append(t.urls, u)
+	}
+	return nil
+}
+
+func parseEndpoint(text string, secure bool) (*url.URL, error) {
+	if !strings.Contains(text, "://") {
+		scheme := "http://"
+		if secure {
+			scheme = "https://"
+		}
+		text = scheme + text
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		var parse *url.Error
+		if errors.As(err, &parse) {
+			err = parse.Err
+		}
+		return nil, err
+	}
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("scheme %s is neither http nor https", u.Scheme)
+	case u.Hostname() == "":
+		return nil, errors.New("no host in it")
+	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil:
+		return nil, errors.New("only scheme, host and port, please")
+	}
+	port := u.Port()
+	if port == "" {
+		port = "2379"
+	}
+	return &url.URL{Scheme: u.Scheme, Host: net.JoinHostPort(u.Hostname(), port)}, nil
+}
+
+// way is how a member is reached.
+type way string
+
+const (
+	wayDirect  way = "direct"
+	wayForward way = "port-forward"
+	wayExec    way = "exec"
+)
+
+// reach is one etcd cluster with a way to each of its members.
+type reach struct {
+	cluster discover.Cluster // only Name is set with --endpoints
+	way     way
+	sources []etcd.Source
+	clients []*etcd.Client // beside sources; nil where there is none
+	refused *refusals
+	notes   []string // what could not be looked at
+}
+
+// Close ends the clients.
+func (r *reach) Close() error {
+	var errs []error
+	for _, client := range r.clients {
+		if client != nil {
+			errs = append(errs, client.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// readers reaches every cluster that is meant, for looking: where there are no
+// certificates, through etcdctl in the pods.
+func (t *target) readers(ctx context.Context) ([]*reach, error) {
+	if len(t.urls) > 0 {
+		r, err := t.direct()
+		if err != nil {
+			return nil, err
+		}
+		return []*reach{r}, nil
+	}
+	k, err := t.kubernetes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var reached []*reach
+	for _, cluster := range k.clusters {
+		r, err := t.throughPods(ctx, k, cluster, true)
+		if err != nil {
+			return nil, err
+		}
+		r.notes = k.notes
+		reached = append(reached, r)
+	}
+	return reached, nil
+}
+
+// one reaches exactly one cluster by gRPC.
+func (t *target) one(ctx context.Context) (*reach, error) {
+	if len(t.urls) > 0 {
+		return t.direct()
+	}
+	k, err := t.kubernetes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(k.clusters) > 1 {
+		names := clusterNames(k.clusters)
+		return nil, withHint(usagef("there are %d etcd clusters: %s", len(names), strings.Join(names, ", ")),
+			"choose one: --etcd "+names[0])
+	}
+	return t.throughPods(ctx, k, k.clusters[0], false)
+}
+
+// direct reaches the members that --endpoints names.
+func (t *target) direct() (*reach, error) {
+	bundle, err := t.tlsFiles().read()
+	if err != nil {
+		return nil, err
+	}
+	options, err := t.clientOptions(bundle)
+	if err != nil {
+		return nil, err
+	}
+	r := &reach{cluster: discover.Cluster{Name: t.urls[0].Host}, way: wayDirect, refused: &refusals{}}
+	for _, u := range t.urls {
+		r.open(etcd.Source{Name: u.Host}, etcd.Endpoint{Name: u.Host, URL: u.String()}, options)
+	}
+	return r, nil
+}
+
+// open adds a member reached by gRPC. One that can't be opened stays in the list,
+// with the reason.
+func (r *reach) open(source etcd.Source, endpoint etcd.Endpoint, options etcd.Options) {
+	client, err := etcd.Open(endpoint, options)
+	if err != nil {
+		source.Err = err
+	} else {
+		source.Reader = client
+	}
+	r.sources = append(r.sources, source)
+	r.clients = append(r.clients, client)
+}

@@ -1,0 +1,351 @@
+package cmd
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/tunnel"
+)
+
+func TestParseEndpoint(t *testing.T) {
+	for _, test := range []struct {
+		text   string
+		secure bool
+		want   string // empty: refused
+	}{
+		{"10.0.0.1:2379", false, "http://10.0.0.1:2379"},
+		{"10.0.0.1:2379", true, "https://10.0.0.1:2379"},
+		{"http://10.0.0.1:2379", true, "http://10.0.0.1:2379"},
+		{"https://etcd.example", false, "https://etcd.example:2379"},
+		{"[::1]:4001", false, "http://[::1]:4001"},
+		{"https://10.0.0.1:2379/", false, "https://10.0.0.1:2379"},
+		{"unix:///x", false, ""},
+		{"https://", false, ""},
+		{"", false, ""},
+		{"https://u:p@x:1", false, ""},
+		{"https://x:1/health", false, ""},
+		{"10.0.0.1:port", false, ""},
+	} {
+		u, err := parseEndpoint(test.text, test.secure)
+		if (err != nil) != (test.want == "") || err == nil && u.String() != test.want {
+			t.Errorf("%q: got %v %v, want %q", test.text, u, err, test.want)
+		}
+	}
+}
+
+func TestChoose(t *testing.T) {
+	clusters := []discover.Cluster{
+		{Namespace: "kube-system", Name: "main"}, {Namespace: "kube-system", Name: "events"},
+		{Namespace: "a", Name: "etcd"}, {Namespace: "b", Name: "etcd"},
+	}
+	for name, want := range map[string]int{"": 4, "main": 1, "kube-system/events": 1, "etcd": 2, "b/etcd": 1} {
+		chosen, err := choose(clusters, name)
+		if err != nil || len(chosen) != want {
+			t.Errorf("%q: %v %v", name, chosen, err)
+		}
+	}
+	var usage *usageError
+	if _, err := choose(clusters, "nope"); !errors.As(err, &usage) {
+		t.Errorf("nope: %v", err)
+	}
+	if diff := cmp.Diff([]string{"main", "events", "a/etcd", "b/etcd"}, clusterNames(clusters)); diff != "" {
+		t.Errorf("names (-want +got):\n%s", diff)
+	}
+}
+
+func TestTargetComplete(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		set  func(*target)
+		args []string
+		want string // part of the usage error; empty: none
+	}{
+		{"nothing", func(*target) {}, nil, ""},
+		{"argument", func(*target) {}, []string{"main"}, ""},
+		{"argument and flag", func(o *target) { o.name = "events" }, []string{"main"}, "both --etcd"},
+		{"key missing", func(o *target) { o.files.cert = "x" }, nil, "go together"},
+		{"secret and files", func(o *target) { o.certSecret, o.files.ca = "a/b", "x" }, nil, "exclude each other"},
+		{"secret without namespace", func(o *target) { o.certSecret = "b" }, nil, "NAMESPACE/NAME"},
+		{"secret without Kubernetes", func(o *target) { o.certSecret, o.endpoints = "a/b", []string{"x"} }, nil, "needs Kubernetes"},
+		{"timeout", func(o *target) { o.timeout = 0 }, nil, "--timeout"},
+		{"endpoint", func(o *target) { o.endpoints = []string{"ftp://x"} }, nil, "ftp"},
+	} {
+		s, _, _ := testSession(nil)
+		o := newTarget(s)
+		o.timeout = time.Second
+		test.set(&o)
+		err := o.complete(test.args)
+		var usage *usageError
+		switch {
+		case test.want == "" && err != nil:
+			t.Errorf("%s: %v", test.name, err)
+		case test.want != "" && (!errors.As(err, &usage) || !strings.Contains(err.Error(), test.want)):
+			t.Errorf("%s: got %v, want %q", test.name, err, test.want)
+		}
+	}
+}
+
+// writeCert makes a self-signed client certificate and returns its files.
+func writeCert(t *testing.T, notAfter time.Time) tlsFiles {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: notAfter.Add(-48 * time.Hour), NotAfter: notAfter,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	f := tlsFiles{filepath.Join(dir, "ca.crt"), filepath.Join(dir, "client.crt"), filepath.Join(dir, "client.key")}
+	for path, block := range map[string]*pem.Block{
+		f.ca: {Type: "CERTIFICATE", Bytes: der}, f.cert: {Type: "CERTIFICATE", Bytes: der}, f.key: {Type: "PRIVATE KEY", Bytes: keyDER},
+	} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return f
+}
+
+func TestCertificates(t *testing.T) {
+	now := time.Now()
+	good, other := writeCert(t, now.Add(24*time.Hour)), writeCert(t, now.Add(24*time.Hour))
+	expired, future := writeCert(t, now.Add(-time.Hour)), writeCert(t, now.Add(96*time.Hour))
+	for _, test := range []struct {
+		name  string
+		files tlsFiles
+		want  []string // parts of the error; none: it is taken
+		is    error
+	}{
+		{"good", good, nil, nil},
+		{"authority alone", tlsFiles{ca: good.ca}, nil, nil},
+		{"unreadable", tlsFiles{ca: "/nonexistent/ca.crt"}, []string{"read etcd's authority", "/nonexistent/ca.crt"}, os.ErrNotExist},
+		{"key of another", tlsFiles{good.ca, good.cert, other.key}, []string{good.cert, other.key, "private key does not match"}, nil},
+		{"expired", expired, []string{expired.cert, "ended at " + now.Add(-time.Hour).UTC().Format("2006-01-02T15:04")}, etcd.ErrExpired},
+		{"not yet valid", future, []string{future.cert, "begins at"}, etcd.ErrExpired},
+		{"no certificate", tlsFiles{ca: good.key}, []string{good.key, "holds no PEM certificate"}, nil},
+	} {
+		bundle, err := test.files.read()
+		if err == nil {
+			_, err = bundle.tlsConfig(now)
+		}
+		if (err != nil) != (len(test.want) > 0) || test.is != nil && !errors.Is(err, test.is) {
+			t.Errorf("%s: got %v", test.name, err)
+		}
+		for _, part := range test.want {
+			if err != nil && !strings.Contains(err.Error(), part) {
+				t.Errorf("%s: %q is missing in %q", test.name, part, err)
+			}
+		}
+	}
+}
+
+func TestLogin(t *testing.T) {
+	for _, test := range []struct {
+		flag           string
+		env            map[string]string
+		user, password string
+		fails          bool
+	}{
+		{"", nil, "", "", false},
+		{"root:a:b", nil, "root", "a:b", false},
+		{"root", map[string]string{"ETCDCTL_PASSWORD": "p"}, "root", "p", false},
+		{"root", nil, "", "", true},
+		{"", map[string]string{"ETCDCTL_USER": "u:p"}, "u", "p", false},
+		{"root:x", map[string]string{"ETCDCTL_USER": "u:p"}, "root", "x", false},
+	} {
+		s, _, _ := testSession(test.env)
+		o := newTarget(s)
+		o.user = test.flag
+		user, password, err := o.login()
+		if user != test.user || password != test.password || (err != nil) != test.fails {
+			t.Errorf("%q %v: %q %q %v", test.flag, test.env, user, password, err)
+		}
+	}
+}
+
+var tlsCluster = discover.Cluster{Name: "main", Pods: []discover.Pod{{
+	Namespace: "kube-system", Name: "etcd-node0", Container: "etcd", TLS: true, ClientPort: 2379,
+	Exec: []string{"etcdctl", "--cacert=/ca"}, Settings: discover.Settings{"quota-backend-bytes": {Value: "8589934592"}},
+}}}
+
+func TestCredentialsOrder(t *testing.T) {
+	flags, environment := writeCert(t, time.Now().Add(time.Hour)), writeCert(t, time.Now().Add(time.Hour))
+	env := map[string]string{"ETCDCTL_CACERT": environment.ca, "ETCDCTL_CERT": environment.cert, "ETCDCTL_KEY": environment.key}
+	known := func(_ context.Context, _ kubernetes.Interface, _ discover.Cluster, secret string) (*pemBundle, error) {
+		return &pemBundle{CA: []byte("x"), FromCA: "secret " + secret}, nil
+	}
+	for _, test := range []struct {
+		name  string
+		files tlsFiles
+		env   map[string]string
+		named string
+		want  string // FromCA
+	}{
+		{"flags before all", flags, env, "", flags.ca},
+		{"a Secret that is named before the environment", tlsFiles{}, env, "a/b", "secret a/b"},
+		{"the environment before known Secrets", tlsFiles{}, env, "", environment.ca},
+		{"known Secrets last", tlsFiles{}, nil, "", "secret "},
+	} {
+		s, _, _ := testSession(test.env)
+		o := newTarget(s)
+		o.files, o.certSecret, o.secrets = test.files, test.named, known
+		bundle, err := o.credentials(t.Context(), nil, tlsCluster)
+		if err != nil || bundle.FromCA != test.want {
+			t.Errorf("%s: %+v %v", test.name, bundle, err)
+		}
+	}
+	s, _, _ := testSession(env)
+	o := newTarget(s)
+	if bundle, err := o.credentials(t.Context(), nil, discover.Cluster{Pods: []discover.Pod{{}}}); bundle != nil || err != nil {
+		t.Errorf("without TLS: %+v %v", bundle, err)
+	}
+}
+
+// execDialer runs commands by a func, and has no ports.
+type execDialer struct {
+	exec func(pod tunnel.Pod, container string, argv []string) (string, error)
+}
+
+func (d execDialer) DialContext(context.Context, tunnel.Pod, int) (net.Conn, error) {
+	return nil, tunnel.ErrRefused
+}
+
+func (d execDialer) Exec(_ context.Context, pod tunnel.Pod, container string, argv []string, stdout io.Writer) error {
+	text, err := d.exec(pod, container, argv)
+	_, _ = io.WriteString(stdout, text)
+	return err
+}
+
+// withKubernetes is a target whose API server is server and which finds found.
+func withKubernetes(t *testing.T, server *httptest.Server, found *discover.Found, dialer podDialer) *target {
+	t.Helper()
+	s, _, _ := testSession(nil)
+	*s.kube.APIServer = server.URL
+	o := newTarget(s)
+	o.timeout = 5 * time.Second
+	o.find = func(context.Context, kubernetes.Interface, discover.Options) (*discover.Found, error) {
+		return found, nil
+	}
+	o.dialer = func(*rest.Config, tunnel.Options) (podDialer, error) { return dialer, nil }
+	return &o
+}
+
+func TestWithoutCertificatesReadersExec(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	var got []string
+	o := withKubernetes(t, server, &discover.Found{Clusters: []discover.Cluster{tlsCluster}, Notes: []string{"n"}}, execDialer{
+		func(pod tunnel.Pod, container string, argv []string) (string, error) {
+			got = append([]string{pod.String(), container}, argv...)
+			return "answer", nil
+		}})
+	reached, err := o.readers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := reached[0]
+	if r.way != wayExec || r.sources[0].Quota != 8<<30 || len(r.notes) != 1 {
+		t.Errorf("got %+v", r)
+	}
+	text, err := r.sources[0].Reader.(*etcd.Ctl).Run(t.Context(), "member", "list")
+	if err != nil || string(text) != "answer" {
+		t.Errorf("got %q %v", text, err)
+	}
+	if diff := cmp.Diff([]string{"kube-system/etcd-node0", "etcd", "etcdctl", "--cacert=/ca", "member", "list"}, got); diff != "" {
+		t.Errorf("ran (-want +got):\n%s", diff)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBackupNeedsCertificatesAndOneCluster(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	o := withKubernetes(t, server, &discover.Found{Clusters: []discover.Cluster{tlsCluster}}, execDialer{})
+	if _, err := o.one(t.Context()); err == nil || !strings.Contains(err.Error(), "wants a client certificate") {
+		t.Errorf("without certificates: %v", err)
+	}
+	o = withKubernetes(t, server, &discover.Found{Clusters: []discover.Cluster{{Name: "main"}, {Name: "events"}}}, execDialer{})
+	f := o.explain(func() error { _, err := o.one(t.Context()); return err }(), "kubectl etcd backup")
+	if f.code != exitUsage || !strings.Contains(f.message, "main, events") || !strings.Contains(f.hints[0], "--etcd main") {
+		t.Errorf("two clusters: %+v", f)
+	}
+}
+
+// The API server is asked which right is missing, and that very line is printed.
+func TestRefusalNamesTheRight(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body bytes.Buffer
+		_, _ = body.ReadFrom(r.Body)
+		allowed := strings.Contains(body.String(), "create")
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"apiVersion":"authorization.k8s.io/v1","kind":"SelfSubjectAccessReview","spec":{},"status":{"allowed":`+map[bool]string{true: "true", false: "false"}[allowed]+`}}`)
+	}))
+	defer server.Close()
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &refusals{client: client}
+	if err := r.explain(t.Context()); err != nil {
+		t.Errorf("before any refusal: %v", err)
+	}
+	r.note(errors.New("other"), "pods/exec", "x")
+	r.note(&tunnel.Error{Err: tunnel.ErrForbidden}, "pods/portforward", "kube-system")
+	s, _, _ := testSession(nil)
+	f := s.explain(r.explain(t.Context()), "kubectl etcd status")
+	want := []string{"ask for this right, and check it with: kubectl auth can-i get pods --subresource=portforward -n kube-system"}
+	if diff := cmp.Diff(want, f.hints); diff != "" || f.code != exitError {
+		t.Errorf("code %d (-want +got):\n%s", f.code, diff)
+	}
+}
+
+func TestUnreachableAPIServer(t *testing.T) {
+	s, _, _ := testSession(nil)
+	for _, test := range []struct {
+		err  error
+		code int
+	}{
+		{&net.OpError{Op: "dial", Err: errors.New("connection refused")}, exitUnreachable},
+		{context.DeadlineExceeded, exitUnreachable},
+		{&discover.NotFoundError{Reason: "r", Instead: "i"}, exitNotFound},
+		{forbidden("list", "pods", "", "kube-system"), exitError},
+	} {
+		if f := s.explain(apiError(t.Context(), "https://h", test.err), "x"); f.code != test.code {
+			t.Errorf("%v: %+v, want code %d", test.err, f, test.code)
+		}
+	}
+}

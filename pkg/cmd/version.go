@@ -1,0 +1,89 @@
+package cmd
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
+)
+
+// build is what the binary knows about itself.
+type build struct {
+	Version    string `json:"version"`
+	Commit     string `json:"commit,omitempty"`
+	CommitTime string `json:"commitTime,omitempty"`
+	Modified   bool   `json:"modified"` // built from a changed work tree
+	Go         string `json:"go"`
+	Platform   string `json:"platform"`
+	EtcdClient string `json:"etcdClient"`
+	EtcdServer string `json:"etcdServer"` // the one that restore builds data directories with
+	Kubernetes string `json:"kubernetesClient"`
+}
+
+// readBuild takes everything from what the Go linker records.
+func readBuild() build {
+	b := build{Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return b
+	}
+	if info.Main.Version != "" {
+		b.Version = info.Main.Version
+	}
+	for _, setting := range info.Settings {
+		switch setting.Key {
+		case "vcs.revision":
+			b.Commit = setting.Value
+		case "vcs.time":
+			b.CommitTime = setting.Value
+		case "vcs.modified":
+			b.Modified = setting.Value == "true"
+		}
+	}
+	for _, module := range info.Deps {
+		switch module.Path {
+		case "go.etcd.io/etcd/client/v3":
+			b.EtcdClient = module.Version
+		case "go.etcd.io/etcd/server/v3":
+			b.EtcdServer = module.Version
+		case "k8s.io/client-go":
+			b.Kubernetes = module.Version
+		}
+	}
+	return b
+}
+
+// newVersionCommand builds "kubectl etcd version".
+func newVersionCommand(s *session) *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Say which version this is, and of which etcd",
+		Example: "  kubectl etcd version\n\n  kubectl etcd version -o jsonpath={.version}",
+		Args:    cobra.NoArgs,
+		RunE:    func(*cobra.Command, []string) error { return s.printVersion(readBuild()) },
+	}
+}
+
+func (s *session) printVersion(b build) error {
+	if s.format.Structured() {
+		return s.format.Print(s.Out, render.Object{Kind: "Version", Name: binaryName, Value: b})
+	}
+	screen := s.screen()
+	commit := b.Commit
+	if b.Modified {
+		commit += " (modified)"
+	}
+	for _, line := range [][2]string{
+		{binaryName, b.Version}, {"commit", commit}, {"committed", b.CommitTime},
+		{"go", fmt.Sprintf("%s %s", b.Go, b.Platform)},
+		{"etcd client", b.EtcdClient}, {"etcd server", b.EtcdServer}, {"client-go", b.Kubernetes},
+	} {
+		if line[1] != "" {
+			screen.Line(render.Cell{Text: fmt.Sprintf("%-14s", line[0])}, render.Cell{Text: line[1]})
+		}
+	}
+	return screen.Flush()
+}

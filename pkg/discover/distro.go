@@ -1,0 +1,75 @@
+package discover
+
+import (
+	corev1 "k8s.io/api/core/v1"
+)
+
+// distro is one row of the table: everything that is known about one way to run etcd
+// in pods. Every func is set; a row says only what differs from generic.
+type distro struct {
+	id string
+	// places are where its pods are found without listing every pod.
+	places []place
+	// controlPlane: what it runs stores the objects of the API servers around it.
+	controlPlane bool
+	// container is the container of pod that runs etcd; nil: not this row's pod.
+	container func(pod *corev1.Pod) *corev1.Container
+	settings  func(p process) Settings
+	// serving is what the settings mean for who wants to connect.
+	serving func(p process, s Settings) serving
+	// exec is the argv of etcdctl and the container to run it in; nil: there is none.
+	exec func(p process, s Settings) (argv []string, container string)
+	// cluster names the cluster by the pod alone; "": grouping finds the name.
+	cluster func(pod *corev1.Pod) string
+	owner   func(pods []*corev1.Pod, nodes nodeSet) Owner
+	// secrets are the known Secrets with a client's certificate.
+	secrets []secretPlace
+}
+
+// place is where to list pods.
+type place struct {
+	namespace string // "": all
+	selector  string // a label selector; "": all
+}
+
+// secretPlace names a client certificate's Secret, and the ConfigMap with the CA that
+// signed the servers'.
+type secretPlace struct{ namespace, secret, caConfigMap string }
+
+// serving is how a pod serves clients, peers and metrics.
+type serving struct {
+	clientPort, peerPort, metricsPort int
+	tls, clientCertAuth               bool
+	serverName                        string
+}
+
+// distros is the table. The first row that knows a pod's container has it.
+func distros() []distro {
+	return []distro{openshift(), kops(), rke2(), kubeadm(), generic()}
+}
+
+// controlPlanePlaces are where the API servers' own etcd and the API servers are
+// found. Several rows share a place.
+func controlPlanePlaces(rows []distro) []place {
+	var places []place
+	seen := map[place]bool{}
+	for _, row := range rows {
+		for _, p := range row.places {
+			if !seen[p] {
+				places = append(places, p)
+			}
+			seen[p] = true
+		}
+	}
+	return places
+}
+
+// recognise finds the row for pod and the container that runs etcd.
+func recognise(rows []distro, pod *corev1.Pod) (*distro, *corev1.Container) {
+	for i := range rows {
+		if c := rows[i].container(pod); c != nil {
+			return &rows[i], c
+		}
+	}
+	return nil, nil
+}

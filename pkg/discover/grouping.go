@@ -1,0 +1,185 @@
+package discover
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// groupKey is what the pods of one cluster have in common by their labels and owners.
+type groupKey struct{ namespace, distro, instance, app string }
+
+func keyOf(s sighting) groupKey {
+	return groupKey{s.object.Namespace, s.row.id, instanceOf(s.object), s.object.Labels["k8s-app"]}
+}
+
+// instanceOf names what a pod was made from: its controller where all replicas share
+// it, else the instance label. The node that owns a static pod groups nothing.
+func instanceOf(pod *corev1.Pod) string {
+	controller := metav1.GetControllerOf(pod)
+	if controller != nil && controller.Kind != "Node" {
+		return controller.Name
+	}
+	return cmp.Or(pod.Labels["app.kubernetes.io/instance"], pod.Labels["app.kubernetes.io/part-of"])
+}
+
+// groupClusters makes clusters of pods. servers decide which of the control plane's
+// pods hold which cluster.
+func groupClusters(seen []sighting, servers []APIServer, nodes nodeSet) []Cluster {
+	groups, order := map[groupKey][]sighting{}, []groupKey{}
+	for _, s := range seen {
+		key := keyOf(s)
+		if groups[key] == nil {
+			order = append(order, key)
+		}
+		groups[key] = append(groups[key], s)
+	}
+	var clusters []Cluster
+	for _, key := range order {
+		clusters = append(clusters, clustersOf(key, groups[key], servers, nodes)...)
+	}
+	slices.SortStableFunc(clusters, compareClusters)
+	return clusters
+}
+
+// clustersOf is one cluster of a group; for a control plane one for each that its
+// API servers tell apart.
+func clustersOf(key groupKey, group []sighting, servers []APIServer, nodes nodeSet) []Cluster {
+	row := group[0].row
+	if name := row.cluster(group[0].object); name != "" {
+		return []Cluster{newCluster(name, group, nodes)}
+	}
+	if !row.controlPlane {
+		return []Cluster{newCluster(cmp.Or(key.instance, key.app, group[0].object.Name), group, nodes)}
+	}
+	var clusters []Cluster
+	for name, part := range splitControlPlane(group, servers) {
+		clusters = append(clusters, newCluster(name, part, nodes))
+	}
+	return clusters
+}
+
+func newCluster(name string, group []sighting, nodes nodeSet) Cluster {
+	row := group[0].row
+	objects := make([]*corev1.Pod, len(group))
+	pods := make([]Pod, len(group))
+	for i, s := range group {
+		objects[i], pods[i] = s.object, s.pod
+	}
+	slices.SortFunc(pods, func(a, b Pod) int { return cmp.Compare(a.Name, b.Name) })
+	return Cluster{
+		Name: name, Namespace: group[0].object.Namespace, Distro: row.id,
+		Owner: row.owner(objects, nodes),
+		// kOps runs one for Cilium beside the API servers' own.
+		ControlPlane: row.controlPlane && name != "cilium",
+		Pods:         pods,
+	}
+}
+
+// splitControlPlane tells the clusters apart whose pods look alike. In this order: what
+// the API servers say; the peers that a pod was started with; the client port.
+func splitControlPlane(group []sighting, servers []APIServer) map[string][]sighting {
+	known := readStores(servers)
+	names := make([]string, len(group))
+	for i := range group {
+		names[i] = known.nameOf(&group[i].pod)
+	}
+	spread(group, names, arePeers)
+	spread(group, names, sharePort)
+	nameTheRest(group, names)
+
+	split := map[string][]sighting{}
+	for i, s := range group {
+		split[names[i]] = append(split[names[i]], s)
+	}
+	return split
+}
+
+// spread gives pods without a name that of the pods related to them, where these agree.
+func spread(group []sighting, names []string, related func(a, b *Pod) bool) {
+	for changed := true; changed; {
+		changed = false
+		for i := range group {
+			if names[i] != "" {
+				continue
+			}
+			names[i] = agreedName(group, names, i, related)
+			changed = changed || names[i] != ""
+		}
+	}
+}
+
+func agreedName(group []sighting, names []string, i int, related func(a, b *Pod) bool) string {
+	agreed := ""
+	for j := range group {
+		if names[j] == "" || !related(&group[i].pod, &group[j].pod) {
+			continue
+		}
+		if agreed != "" && agreed != names[j] {
+			return ""
+		}
+		agreed = names[j]
+	}
+	return agreed
+}
+
+// arePeers: one was started with the other in its --initial-cluster.
+func arePeers(a, b *Pod) bool { return startedWith(a, b) || startedWith(b, a) }
+
+func startedWith(a, b *Pod) bool {
+	for entry := range strings.SplitSeq(a.Settings["initial-cluster"].Value, ",") {
+		_, url, _ := strings.Cut(entry, "=")
+		if url != "" && slices.Contains(b.PeerURLs, url) {
+			return true
+		}
+	}
+	return false
+}
+
+func sharePort(a, b *Pod) bool { return a.ClientPort == b.ClientPort }
+
+// nameTheRest names pods that the API servers say nothing about: first those that call
+// themselves events, with their peers; then by the port, etcd's own being main.
+func nameTheRest(group []sighting, names []string) {
+	for i := range group {
+		if names[i] == "" && strings.Contains(group[i].pod.Name, "events") {
+			names[i] = "events"
+		}
+	}
+	spread(group, names, arePeers)
+	onePort := !slices.ContainsFunc(group, func(s sighting) bool { return !sharePort(&s.pod, &group[0].pod) })
+	for i := range group {
+		switch port := group[i].pod.ClientPort; {
+		case names[i] != "":
+		case onePort, port == defaultClientPort:
+			names[i] = mainStore
+		default:
+			names[i] = fmt.Sprintf("etcd-%d", port)
+		}
+	}
+}
+
+// compareClusters: the control plane's main, its events, its others, then the rest.
+func compareClusters(a, b Cluster) int {
+	return cmp.Or(
+		cmp.Compare(rank(a), rank(b)),
+		cmp.Compare(a.Namespace, b.Namespace),
+		cmp.Compare(a.Name, b.Name),
+	)
+}
+
+func rank(c Cluster) int {
+	switch {
+	case !c.ControlPlane:
+		return 3
+	case c.Name == mainStore:
+		return 0
+	case c.Name == "events":
+		return 1
+	}
+	return 2
+}

@@ -1,0 +1,73 @@
+package discover
+
+import (
+	corev1 "k8s.io/api/core/v1"
+)
+
+const systemNamespace = "kube-system"
+
+// What Cluster API writes on the nodes it makes (api/core/v1beta2/common_types.go).
+const (
+	capiClusterAnnotation   = "cluster.x-k8s.io/cluster-name"
+	capiOwnerKindAnnotation = "cluster.x-k8s.io/owner-kind"
+	capiOwnerNameAnnotation = "cluster.x-k8s.io/owner-name"
+)
+
+// kubeadm is a static pod a node as kubeadm writes it (cmd/kubeadm/app/phases/etcd/local.go,
+// v1.37): so kind, minikube and Cluster API's kubeadm provider, too. Whoever adds a
+// second etcd, for events, copies that pod: the row takes every static pod of the
+// control plane that runs etcd.
+func kubeadm() distro {
+	row := generic()
+	row.id = "kubeadm"
+	row.controlPlane = true
+	row.places = []place{
+		{systemNamespace, "tier=control-plane"},
+		{systemNamespace, "component=etcd,tier!=control-plane"},
+	}
+	row.container = func(pod *corev1.Pod) *corev1.Container {
+		if pod.Namespace != systemNamespace || !isStatic(pod) && pod.Labels["tier"] != "control-plane" {
+			return nil
+		}
+		return etcdContainer(pod)
+	}
+	row.serving = localhostServing
+	row.owner = kubeadmOwner
+	return row
+}
+
+// isStatic: the kubelet reads the pod from its disk; what the API has is a mirror.
+func isStatic(pod *corev1.Pod) bool { return pod.Annotations[corev1.MirrorPodAnnotationKey] != "" }
+
+// localhostServing is for server certificates that carry "localhost", as kubeadm's
+// (util/pkiutil/pki_helpers.go, GetEtcdAltNames) and RKE2's and OpenShift's do.
+func localhostServing(p process, s Settings) serving {
+	found := genericServing(p, s)
+	found.serverName = "localhost"
+	return found
+}
+
+func kubeadmOwner(pods []*corev1.Pod, nodes nodeSet) Owner {
+	for _, pod := range pods {
+		node := nodes[pod.Spec.NodeName].node
+		if node == nil || node.Annotations[capiClusterAnnotation] == "" {
+			continue
+		}
+		return capiOwner(node.Annotations)
+	}
+	return Owner{
+		Kind:   "kubeadm",
+		Advice: "add a member with 'kubeadm join --control-plane' on a new node, remove one with 'kubeadm reset' on its node",
+	}
+}
+
+func capiOwner(annotations map[string]string) Owner {
+	owner := Owner{Kind: "KubeadmControlPlane", Name: annotations[capiClusterAnnotation], Managed: true}
+	// A Machine's owner kind is KubeadmControlPlane, or that of another provider.
+	if kind := annotations[capiOwnerKindAnnotation]; kind != "" {
+		owner.Kind, owner.Name = kind, annotations[capiOwnerNameAnnotation]
+	}
+	owner.Advice = "change spec.replicas of the " + owner.Kind +
+		" or delete the Machine in the management cluster: Cluster API adds and removes members"
+	return owner
+}

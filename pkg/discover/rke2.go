@@ -1,0 +1,54 @@
+package discover
+
+import (
+	"path"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// rke2ConfigPath is where RKE2 puts etcd's config file, below its data directory.
+const rke2ConfigPath = "/server/db/etcd/config"
+
+// rke2 is a static pod with kubeadm's labels, whose settings stand in a file on the
+// node's disk (pkg/executor/staticpod/staticpod.go, pkg/podtemplate/spec.go). What the
+// file holds by default is known (k3s pkg/etcd/etcd.go).
+func rke2() distro {
+	row := kubeadm()
+	row.id = "rke2"
+	row.container = func(pod *corev1.Pod) *corev1.Container {
+		c := kubeadm().container(pod)
+		if c == nil || !strings.HasSuffix(rke2ConfigFile(newProcess(pod, c)), rke2ConfigPath) {
+			return nil
+		}
+		return c
+	}
+	row.serving = func(process, Settings) serving {
+		return serving{
+			clientPort: 2379, peerPort: 2380, metricsPort: 2381,
+			tls: true, clientCertAuth: true, serverName: "localhost",
+		}
+	}
+	row.exec = rke2Exec
+	row.owner = func([]*corev1.Pod, nodeSet) Owner {
+		return Owner{
+			Kind: "RKE2", Managed: true,
+			Advice: "join or delete server nodes: RKE2 adds and removes members with them; " +
+				"restore with 'rke2 server --cluster-reset --cluster-reset-restore-path=FILE'",
+		}
+	}
+	return row
+}
+
+func rke2ConfigFile(p process) string { return readSettings(p)["config-file"].Value }
+
+// rke2Exec: server-client.crt is good for both sides and mounted; the image holds
+// etcdctl and no shell.
+func rke2Exec(p process, s Settings) ([]string, string) {
+	tls := path.Join(strings.TrimSuffix(s["config-file"].Value, rke2ConfigPath), "server/tls/etcd")
+	return etcdctl(p, "https://127.0.0.1:2379", clientFiles{
+		ca:   path.Join(tls, "server-ca.crt"),
+		cert: path.Join(tls, "server-client.crt"),
+		key:  path.Join(tls, "server-client.key"),
+	}), p.container.Name
+}

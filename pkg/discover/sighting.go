@@ -1,0 +1,45 @@
+package discover
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// sighting is one etcd pod with the row that knows it.
+type sighting struct {
+	row    *distro
+	object *corev1.Pod
+	pod    Pod
+}
+
+// newSighting describes pod as far as the pod itself tells.
+func newSighting(row *distro, object *corev1.Pod, container *corev1.Container) sighting {
+	p := newProcess(object, container)
+	settings := row.settings(p)
+	serves := row.serving(p, settings)
+	argv, execContainer := row.exec(p, settings)
+	pod := Pod{
+		Namespace: object.Namespace, Name: object.Name, Container: container.Name,
+		Node: object.Spec.NodeName, PodIP: object.Status.PodIP, HostIP: object.Status.HostIP,
+		NodeReady: true, Image: container.Image,
+		Settings:   settings,
+		ClientPort: serves.clientPort, PeerPort: serves.peerPort, MetricsPort: serves.metricsPort,
+		TLS: serves.tls, ClientCertAuth: serves.clientCertAuth, ServerName: serves.serverName,
+		Exec: argv, ExecContainer: execContainer,
+		PeerURLs:   settings.concreteURLs("initial-advertise-peer-urls"),
+		ClientURLs: settings.concreteURLs("advertise-client-urls"),
+	}
+	statuses := object.Status.ContainerStatuses
+	at := slices.IndexFunc(statuses, func(s corev1.ContainerStatus) bool { return s.Name == container.Name })
+	if at >= 0 {
+		pod.Ready, pod.Restarts = statuses[at].Ready, statuses[at].RestartCount
+	}
+	return sighting{row, object, pod}
+}
+
+// addNode adds what the pod's node tells.
+func (s *sighting) addNode(nodes nodeSet) {
+	node := nodes[s.pod.Node]
+	s.pod.Zone, s.pod.NodeReady = node.zone(), node.isReady()
+}

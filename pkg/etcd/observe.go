@@ -1,0 +1,173 @@
+package etcd
+
+import (
+	"cmp"
+	"context"
+	"regexp"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// DefaultQuota is what etcd takes when quota-backend-bytes is 0 (server/v3 storage.DefaultQuotaBytes).
+const DefaultQuota = 2 << 30
+
+// Observe asks every source in parallel, each with its own timeout, and puts the
+// answers together. It never fails: what went wrong stands in the rows.
+func Observe(ctx context.Context, sources []Source, timeout time.Duration) Overview {
+	readings := make([]reading, len(sources))
+	var asked sync.WaitGroup
+	for i, source := range sources {
+		asked.Go(func() { readings[i] = look(ctx, source, timeout) })
+	}
+	asked.Wait()
+	return compose(readings, time.Now())
+}
+
+// reading is what one source gave.
+type reading struct {
+	source  Source
+	timeout time.Duration
+	err     error   // why there is no status
+	status  *Status // nil: it didn't answer
+	members []Member
+	alarms  []Alarm
+	health  error // why a linearizable read did not come back; nil also where none was tried
+}
+
+// look asks one source. Status comes first and alone: without it the other answers
+// are worth nothing, and its latency is to be that of an idle connection. Alarms
+// and the health read go through consensus; where there is no leader they would
+// only use up the time.
+func look(ctx context.Context, source Source, timeout time.Duration) reading {
+	r := reading{source: source, timeout: timeout, err: source.Err}
+	if source.Reader == nil || r.err != nil {
+		return r
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	status, err := source.Reader.Status(ctx)
+	if err != nil {
+		r.err = err
+		return r
+	}
+	r.status = &status
+	if !status.Learner {
+		r.ask(ctx)
+	}
+	return r
+}
+
+// ask asks a voter for the rest. What fails here spoils nothing: the list and the
+// alarms come from the others too, and from Status.
+func (r *reading) ask(ctx context.Context) {
+	var asked sync.WaitGroup
+	asked.Go(func() { r.members, _ = r.source.Reader.Members(ctx) })
+	if r.status.Leader != 0 {
+		asked.Go(func() { r.alarms, _ = r.source.Reader.Alarms(ctx) })
+		if reader, ok := r.source.Reader.(HealthReader); ok {
+			asked.Go(func() { r.health = reader.Health(ctx) })
+		}
+	}
+	asked.Wait()
+}
+
+// compose is the pure part: readings to an overview.
+func compose(readings []reading, at time.Time) Overview {
+	list, disagree := mergeMembers(readings)
+	alarms := mergeAlarms(readings)
+	highest := highestIndex(readings)
+	rows := pair(readings, list)
+	views := make([]MemberView, len(rows))
+	for i, row := range rows {
+		views[i] = row.view(alarms, highest)
+	}
+	slices.SortStableFunc(views, func(a, b MemberView) int { return cmp.Compare(a.Name, b.Name) })
+	overview := Overview{At: at, Members: views, Disagree: disagree}
+	overview.Verdict = judge(overview)
+	return overview
+}
+
+// row is a reading, a member of the list, or both.
+type row struct {
+	reading *reading
+	member  *Member
+}
+
+func (r row) view(alarms map[ID][]string, highest map[ID]uint64) MemberView {
+	v := MemberView{Member: r.member}
+	if r.member != nil {
+		v.Name = r.member.Name
+	}
+	if r.reading == nil {
+		v.Error = "no pod or endpoint is known for it"
+		if v.Name == "" {
+			v.Name = r.member.ID.String()
+		}
+		v.Alarms = alarms[v.id()]
+		return v
+	}
+	source := r.reading.source
+	v.Name = cmp.Or(v.Name, source.Name)
+	v.Pod, v.Node = source.Pod, source.Node
+	v.Status = r.reading.status
+	v.Quota = cmp.Or(quotaOf(v.Status), source.Quota, DefaultQuota)
+	v.Alarms = alarms[v.id()]
+	v.Error = describe(r.reading)
+	if v.Status != nil {
+		v.Lag = highest[v.Status.ClusterID] - min(v.Status.RaftIndex, highest[v.Status.ClusterID])
+		v.Healthy = r.reading.health == nil && v.Member != nil && !v.unstarted() &&
+			v.Status.Leader != 0 && !v.has("CORRUPT")
+	}
+	return v
+}
+
+func quotaOf(status *Status) int64 {
+	if status == nil {
+		return 0
+	}
+	return status.DBSizeQuota
+}
+
+// highestIndex is the highest raft index seen in each cluster. The members were
+// asked at different moments, so that a lag from it is about right at best.
+func highestIndex(readings []reading) map[ID]uint64 {
+	highest := map[ID]uint64{}
+	for _, r := range readings {
+		if r.status != nil {
+			highest[r.status.ClusterID] = max(highest[r.status.ClusterID], r.status.RaftIndex)
+		}
+	}
+	return highest
+}
+
+// statusAlarm is an alarm as Status.Errors has it: "memberID:123 alarm:NOSPACE".
+// It is there also without quorum, when AlarmList is not.
+var statusAlarm = regexp.MustCompile(`memberID:\s*(\d+)\s+alarm:\s*(\w+)`)
+
+// mergeAlarms is every alarm that anybody told of, by member.
+func mergeAlarms(readings []reading) map[ID][]string {
+	merged := map[ID][]string{}
+	add := func(id ID, alarm string) {
+		if !slices.Contains(merged[id], alarm) {
+			merged[id] = append(merged[id], alarm)
+			slices.Sort(merged[id])
+		}
+	}
+	for _, r := range readings {
+		for _, alarm := range r.alarms {
+			add(alarm.MemberID, alarm.Type)
+		}
+		if r.status == nil {
+			continue
+		}
+		for _, text := range r.status.Errors {
+			if match := statusAlarm.FindStringSubmatch(text); match != nil {
+				id, _ := strconv.ParseUint(match[1], 10, 64)
+				add(ID(id), match[2])
+			}
+		}
+	}
+	return merged
+}

@@ -1,0 +1,99 @@
+package render
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"unicode"
+
+	"github.com/charmbracelet/x/ansi"
+)
+
+// Screen collects a view and writes it in one piece. Texts may come from a server:
+// control characters in them never reach the terminal.
+type Screen struct {
+	Terminal
+	// Wide shows everything, whatever the width (-o wide).
+	Wide bool
+
+	w    io.Writer
+	buf  bytes.Buffer
+	look theme
+}
+
+// NewScreen makes a view for w as terminal describes it.
+func NewScreen(w io.Writer, terminal Terminal) *Screen {
+	return &Screen{Terminal: terminal, w: w, look: newTheme(terminal)}
+}
+
+// Cell is a text with a tone.
+type Cell struct {
+	Text string
+	Tone Tone
+}
+
+// State is a word with its tone's symbol before it; on a pipe the word alone, so
+// that it stays one field.
+func (s *Screen) State(word string, tone Tone) Cell {
+	if symbol := s.look.symbols[tone]; s.TTY && symbol != "" {
+		word = symbol + " " + word
+	}
+	return Cell{Text: word, Tone: tone}
+}
+
+// Line adds one line out of cells; it is never wrapped or cut.
+func (s *Screen) Line(cells ...Cell) {
+	for _, c := range cells {
+		s.buf.WriteString(s.look.paint(clean(c.Text), c.Tone))
+	}
+	s.buf.WriteByte('\n')
+}
+
+// Text adds a paragraph, indented; on a terminal it is wrapped at words.
+func (s *Screen) Text(indent int, text string, tone Tone) {
+	text = clean(text)
+	if s.TTY && s.Width > indent+20 {
+		text = ansi.Wrap(text, s.Width-indent, "")
+	}
+	for _, line := range strings.Split(text, "\n") {
+		s.buf.WriteString(strings.Repeat(" ", indent))
+		s.buf.WriteString(s.look.paint(strings.TrimRight(line, " "), tone))
+		s.buf.WriteByte('\n')
+	}
+}
+
+// Item is Text with a bullet before it.
+func (s *Screen) Item(text string, tone Tone) {
+	start := s.buf.Len()
+	s.Text(4, text, tone)
+	copy(s.buf.Bytes()[start:], "  ")
+	rest := append([]byte("  "+s.look.dot+" "), s.buf.Bytes()[start+4:]...)
+	s.buf.Truncate(start)
+	s.buf.Write(rest)
+}
+
+// Redraw makes Flush clear the terminal first.
+func (s *Screen) Redraw() {
+	if s.TTY {
+		s.buf.WriteString("\x1b[H\x1b[2J")
+	}
+}
+
+// Flush writes what was collected.
+func (s *Screen) Flush() error {
+	_, err := s.buf.WriteTo(s.w)
+	return err
+}
+
+// clean makes text one line without control characters.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return ' '
+		case unicode.IsControl(r):
+			return -1
+		}
+		return r
+	}, ansi.Strip(text))
+}

@@ -1,0 +1,126 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+)
+
+// Snapshot is a verified snapshot file.
+type Snapshot struct {
+	Path     string        `json:"path"`
+	Size     int64         `json:"size"`
+	SHA256   string        `json:"sha256"`
+	Contents etcd.Contents `json:"contents"`
+	Members  []etcd.Member `json:"members"` // as the snapshot's own member list has them
+	Alarms   []etcd.Alarm  `json:"alarms,omitempty"`
+	Version  string        `json:"version"` // cluster version stored in it; empty before 3.5
+	// Warnings tell what is odd about it but does not keep it from being restored.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Open verifies path (its sha256, the database's structure, the revision chain's
+// meta) and reads what it holds. Errors are ErrNotSnapshot (with ErrNoChecksum where
+// that is the only fault) or ErrDamaged, wrapped, besides those of reading files.
+//
+// It reads the file three times from start to end, writes nothing, and needs memory
+// by the number of live keys, see liveSet, and of the largest value.
+func Open(ctx context.Context, path string) (*Snapshot, error) {
+	s, err := open(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("read snapshot %s: %w", path, err)
+	}
+	return s, nil
+}
+
+// Inspect is Open for backup.Options.Inspect.
+func Inspect(ctx context.Context, path string) (etcd.Contents, error) {
+	s, err := Open(ctx, path)
+	if err != nil {
+		return etcd.Contents{}, err
+	}
+	return s.Contents, nil
+}
+
+func open(ctx context.Context, path string) (*Snapshot, error) {
+	file, size, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	sum, err := checkSeal(ctx, file, size)
+	if err != nil {
+		return nil, err
+	}
+	d, err := openDatabase(ctx, file, size-sealSize)
+	if err != nil {
+		return nil, err
+	}
+	s, err := d.snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.Path, s.Size, s.SHA256 = path, size, sum
+	return s, nil
+}
+
+// openRegular opens path for reading. Anything but a file is no snapshot.
+func openRegular(path string) (*os.File, int64, error) {
+	info, err := os.Stat(path) // before opening: opening a pipe would wait for its writer
+	if err != nil {
+		return nil, 0, bare(err)
+	}
+	switch {
+	case info.IsDir():
+		return nil, 0, fmt.Errorf("%w: it is a directory", ErrNotSnapshot)
+	case !info.Mode().IsRegular():
+		return nil, 0, fmt.Errorf("%w: it is no regular file", ErrNotSnapshot)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, 0, bare(err)
+	}
+	return file, info.Size(), nil
+}
+
+// bare drops the path from a file error: the caller names it.
+func bare(err error) error {
+	if e, ok := err.(*fs.PathError); ok { //nolint:errorlint // only what os itself returned
+		return e.Err
+	}
+	return err
+}
+
+func (d *database) snapshot(ctx context.Context) (*Snapshot, error) {
+	found, err := d.scan(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &Snapshot{Contents: etcd.Contents{
+		Revision: d.revision, CompactRevision: d.compact,
+		Keys: found.set.keys(), Records: int64(found.set.records),
+		Hash: found.hash.Sum32(), Kubernetes: found.kubernetes,
+		StorageVersion: string(d.meta[storageVersionKey]),
+	}}
+	if s.Contents.HashKV, err = d.hashKV(ctx, found.set, d.compact); err != nil {
+		return nil, err
+	}
+	if s.Members, err = d.members(ctx); err != nil {
+		return nil, err
+	}
+	if s.Alarms, err = d.alarms(ctx); err != nil {
+		return nil, err
+	}
+	cluster, err := d.small(ctx, clusterBucket)
+	if err != nil {
+		return nil, err
+	}
+	s.Version = string(cluster[clusterVersionKey])
+	if found.missing > 0 {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("%d revisions between %d and %d have no record: the source had lost them", found.missing, max(d.compact, 1), d.revision))
+	}
+	return s, nil
+}

@@ -1,0 +1,246 @@
+package restore
+
+import (
+	"fmt"
+	"net/url"
+	"path"
+	"strings"
+)
+
+// Step is one thing to do with what Run has built, on the way to a running cluster.
+// A person reads it; a script runs its Commands in order, each by "sh -c" as root, on
+// each of the nodes of On, and stops at the first that does not end with 0. A step is
+// done when it is done on all its nodes.
+type Step struct {
+	ID       string   `json:"id"` // "copy", "stop", …: stays the same from version to version
+	Title    string   `json:"title"`
+	Where    string   `json:"where"`           // for the reader: "every control-plane node", "node a", "here"
+	On       []string `json:"on,omitempty"`    // the nodes, by their members' names; empty: here
+	Commands []string `json:"commands"`        // POSIX sh, each one complete
+	Why      string   `json:"why,omitempty"`   // what it is for, and what to mind
+	Check    string   `json:"check,omitempty"` // what tells that it has worked
+	Later    bool     `json:"later,omitempty"` // not part of the way to a running cluster
+}
+
+// StepOptions is how the nodes are laid out. Zero values are kubeadm's.
+type StepOptions struct {
+	ManifestDir string // of the static pods: /etc/kubernetes/manifests
+	DataDir     string // of etcd: /var/lib/etcd
+	HealthAddr  string // where etcd answers /health by plain HTTP: 127.0.0.1:2381
+	// Copy takes a directory to a node, with {src}, {host} and {dst} filled in:
+	// "scp -rp {src} root@{host}:{dst}".
+	Copy string
+	// Kubectl is kubectl with the flags that choose the cluster: "kubectl".
+	Kubectl string
+	// RestartKubelet is the command on a node: "systemctl restart kubelet".
+	RestartKubelet string
+}
+
+func (o StepOptions) withDefaults() StepOptions {
+	for _, d := range []struct {
+		field *string
+		value string
+	}{
+		{&o.ManifestDir, "/etc/kubernetes/manifests"},
+		{&o.DataDir, "/var/lib/etcd"},
+		{&o.HealthAddr, "127.0.0.1:2381"},
+		{&o.Copy, "scp -rp {src} root@{host}:{dst}"},
+		{&o.Kubectl, "kubectl"},
+		{&o.RestartKubelet, "systemctl restart kubelet"},
+	} {
+		if *d.field == "" {
+			*d.field = d.value
+		}
+	}
+	return o
+}
+
+// NextSteps is the way from the plan's data directories to a running kubeadm cluster,
+// in order and complete. Member names are taken for node names, as kubeadm has it.
+//
+// The static pods' own --initial-cluster, --initial-cluster-state and
+// --initial-cluster-token need no change: with a log in the data directory etcd reads
+// members, IDs and cluster ID from it (server/embed/etcd.go, StartEtcd asks
+// isMemberInitialized; etcdserver/bootstrap.go, bootstrapClusterWithWAL).
+func NextSteps(plan *Plan, options StepOptions) []Step {
+	o := options.withDefaults()
+	w := walk{
+		plan: plan, StepOptions: o, nodes: names(plan.Build),
+		fresh: o.DataDir + "/member.new-" + plan.Token,
+		old:   o.DataDir + "/member.old-" + plan.Token,
+		held:  path.Dir(o.ManifestDir) + "/manifests.held-" + plan.Token,
+	}
+	steps := []Step{w.copy(), w.stop(), w.stopped(), w.swap(), w.startEtcd(), w.serving(), w.firstAPI(), w.look()}
+	if len(w.nodes) > 1 {
+		steps = append(steps, w.otherAPIs())
+	}
+	return append(steps, w.kubelets(), w.discard())
+}
+
+// walk writes the steps down.
+type walk struct {
+	StepOptions
+	plan             *Plan
+	nodes            []string
+	fresh, old, held string // directories on a node
+}
+
+func (w walk) everywhere(s Step) Step {
+	s.Where, s.On = "every control-plane node", w.nodes
+	return s
+}
+
+func (w walk) copy() Step {
+	s := Step{
+		ID: "copy", Title: "Copy each member's data to its node", Where: "here",
+		Why:   "It goes beside the data that etcd uses now, on the same file system: the switch is then only a rename.",
+		Check: "The commands end without an error.",
+	}
+	for _, target := range w.plan.Build {
+		s.Commands = append(s.Commands, strings.NewReplacer(
+			"{src}", quote(path.Join(target.Dir, "member")), "{host}", host(target), "{dst}", quote(w.fresh),
+		).Replace(w.Copy))
+	}
+	return s
+}
+
+func (w walk) stop() Step {
+	s := w.everywhere(Step{
+		ID: "stop", Title: "Stop every API server and every etcd",
+		Commands: []string{
+			"mkdir -p " + quote(w.held),
+			w.hold("kube-apiserver"),
+			w.hold("etcd"),
+		},
+		Why: "On all nodes before anything else: an etcd that goes on beside the restored ones is a second cluster with the old data, and an API server that sees both breaks objects. kubelet stops a static pod whose manifest is gone.",
+	})
+	s.On = names(w.plan.Members)
+	return s
+}
+
+// hold moves a manifest away, and does nothing when that has been done.
+func (w walk) hold(name string) string {
+	from, to := w.ManifestDir+"/"+name+".yaml", w.held+"/"+name+".yaml"
+	return fmt.Sprintf("test -f %[2]s || mv %[1]s %[2]s", quote(from), quote(to))
+}
+
+func (w walk) giveBack(name string) string {
+	from, to := w.held+"/"+name+".yaml", w.ManifestDir+"/"+name+".yaml"
+	return fmt.Sprintf("test -f %[2]s || mv %[1]s %[2]s", quote(from), quote(to))
+}
+
+func (w walk) stopped() Step {
+	s := w.everywhere(Step{
+		ID: "stopped", Title: "See that they have stopped",
+		Commands: []string{
+			"timeout 180 sh -c 'while pgrep -x kube-apiserver || pgrep -x etcd; do sleep 1; done'",
+		},
+		Check: "It ends with 0 within three minutes, having printed the IDs of processes that were still there. Go on only when that is so on every node.",
+		Why:   "Data that moves away under a running etcd is still written to.",
+	})
+	s.On = names(w.plan.Members)
+	return s
+}
+
+func (w walk) swap() Step {
+	member := w.DataDir + "/member"
+	return w.everywhere(Step{
+		ID: "swap", Title: "Put the old data aside and the new in its place",
+		Commands: []string{
+			"test -f " + quote(w.fresh+"/snap/db"),
+			fmt.Sprintf("like=%[1]s; test -e \"$like\" || like=%[2]s; chown -R --reference=\"$like\" %[3]s && chmod --reference=\"$like\" %[3]s", quote(member), quote(w.DataDir), quote(w.fresh)),
+			fmt.Sprintf("like=%[1]s; test -e \"$like\" || like=%[2]s; if command -v selinuxenabled >/dev/null && selinuxenabled; then chcon -R --reference=\"$like\" %[3]s; fi", quote(member), quote(w.DataDir), quote(w.fresh)),
+			fmt.Sprintf("test ! -e %[1]s || mv -T %[1]s %[2]s", quote(member), quote(w.old)),
+			fmt.Sprintf("mv -T %s %s && sync", quote(w.fresh), quote(member)),
+			"test -f " + quote(member+"/snap/db"),
+		},
+		Why:   "The new data gets the owner, the mode and the SELinux label of the old. The old data stays beside it: to go back, stop all as above and change the two directories again, on every node.",
+		Check: "The last command finds the database.",
+	})
+}
+
+func (w walk) startEtcd() Step {
+	return w.everywhere(Step{
+		ID: "start-etcd", Title: "Start every etcd",
+		Commands: []string{w.giveBack("etcd")},
+		Why:      "The manifests need no change: with data in place etcd takes members, IDs and cluster ID from there and ignores its --initial flags, the token too.",
+	})
+}
+
+func (w walk) serving() Step {
+	ask := fmt.Sprintf(`(exec 3<>/dev/tcp/%s && printf "GET /health HTTP/1.0\r\n\r\n" >&3 && timeout 5 grep -q "\"health\":\"true\"" <&3) 2>/dev/null`, strings.Replace(w.HealthAddr, ":", "/", 1))
+	return w.everywhere(Step{
+		ID: "serving", Title: "Wait until etcd serves",
+		Commands: []string{"timeout 300 bash -c " + quote("until "+ask+"; do sleep 1; done")},
+		Check:    "It ends with 0: this etcd has a leader and answers a linearizable read.",
+	})
+}
+
+func (w walk) firstAPI() Step {
+	return Step{
+		ID: "first-apiserver", Title: "Start one API server", Where: "node " + w.nodes[0], On: w.nodes[:1],
+		Commands: []string{w.giveBack("kube-apiserver")},
+		Why:      "One is enough to see whether this is the state that was wanted, while nothing else acts on it through the others.",
+	}
+}
+
+func (w walk) look() Step {
+	return Step{
+		ID: "look", Title: "Look whether this is the state that was wanted", Where: "here",
+		Commands: []string{
+			"timeout 300 sh -c " + quote("until "+w.Kubectl+" get --raw=/readyz >/dev/null; do sleep 2; done"),
+			w.Kubectl + " get nodes",
+			w.Kubectl + " get pods --all-namespaces",
+		},
+		Check: "Objects that were made after the snapshot are gone, those from before are there. Connection errors are normal until a load balancer has found the one API server.",
+	}
+}
+
+func (w walk) otherAPIs() Step {
+	return Step{
+		ID: "other-apiservers", Title: "Start the other API servers",
+		Where: "node " + strings.Join(w.nodes[1:], ", node "), On: w.nodes[1:],
+		Commands: []string{w.giveBack("kube-apiserver")},
+	}
+}
+
+func (w walk) kubelets() Step {
+	s := w.everywhere(Step{
+		ID: "kubelets", Title: "Restart every kubelet",
+		Commands: []string{w.RestartKubelet},
+		Why:      "They hold what the cluster was after the snapshot.",
+	})
+	s.Where = "every node, workers too"
+	return s
+}
+
+func (w walk) discard() Step {
+	return w.everywhere(Step{
+		ID: "discard", Title: "Later, when all is well for good: delete the old data", Later: true,
+		Commands: []string{"rm -rf " + quote(w.old), "rmdir " + quote(w.held)},
+	})
+}
+
+// host is where a member's node is reached: the host of its first peer URL.
+func host(target Target) string {
+	for _, s := range target.PeerURLs {
+		if u, err := url.Parse(s); err == nil && u.Hostname() != "" {
+			if strings.Contains(u.Hostname(), ":") {
+				return "[" + u.Hostname() + "]"
+			}
+			return u.Hostname()
+		}
+	}
+	return target.Name
+}
+
+// quote makes s one word of a shell, and leaves alone what is one anyway.
+func quote(s string) string {
+	plain := func(r rune) bool {
+		return strings.ContainsRune("/.-_+:@%", r) || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

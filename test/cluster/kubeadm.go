@@ -1,0 +1,93 @@
+//go:build unix
+
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"text/template"
+
+	"github.com/kubectl-etcd/kubectl-etcd/test/cluster/binaries"
+)
+
+//go:embed kubeadm-init.yaml
+var initTemplate string
+
+//go:embed kubeadm-join.yaml
+var joinTemplate string
+
+// kubeadmConfig is what the templates of kubeadm's configuration are filled with.
+type kubeadmConfig struct {
+	Node           *Node
+	Endpoint       string // the load balancer, as nodes reach it
+	Kubernetes     string // "1.37.2"
+	EtcdTag        string
+	Token          string // bootstrap token
+	CertificateKey string // decrypts what --upload-certs left in the cluster
+}
+
+func newKubeadmConfig(endpoint string) kubeadmConfig {
+	return kubeadmConfig{
+		Endpoint:       endpoint,
+		Kubernetes:     binaries.KubernetesVersion,
+		EtcdTag:        etcdTag,
+		Token:          randomHex(3) + "." + randomHex(8),
+		CertificateKey: randomHex(32),
+	}
+}
+
+func randomHex(bytes int) string {
+	b := make([]byte, bytes)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
+// init makes the first control plane on n.
+func (k kubeadmConfig) init(ctx context.Context, n *Node) error {
+	// Preflight looks for systemd, swap and open ports that mean nothing here;
+	// the addons are kube-proxy and CoreDNS, whose images nobody needs.
+	return k.on(ctx, n, "init", "--skip-phases=preflight,addon --upload-certs")
+}
+
+// join adds n as one more control plane.
+func (k kubeadmConfig) join(ctx context.Context, n *Node) error {
+	return k.on(ctx, n, "join", "--skip-phases=preflight")
+}
+
+func (k kubeadmConfig) on(ctx context.Context, n *Node, verb, flags string) error {
+	k.Node = n
+	config := n.Path("/etc/kubernetes/kubeadm-" + verb + ".yaml")
+	if err := k.write(config, verb); err != nil {
+		return fmt.Errorf("configure kubeadm %s: %w", verb, err)
+	}
+	_, err := n.Run(ctx, fmt.Sprintf(`
+		if ! kubeadm %s --config /etc/kubernetes/%s %s --ignore-preflight-errors=all -v 1 >>/mnt/node/kubeadm.log 2>&1; then
+			tail -c 3000 /mnt/node/kubeadm.log >&2
+			exit 1
+		fi`, verb, filepath.Base(config), flags))
+	return err
+}
+
+func (k kubeadmConfig) write(path, verb string) error {
+	t, err := template.New("join").Parse(joinTemplate)
+	if err != nil {
+		return err
+	}
+	if _, err := t.New("init").Parse(initTemplate); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := t.ExecuteTemplate(file, verb, k); err != nil {
+		return err
+	}
+	return file.Close()
+}
