@@ -136,10 +136,10 @@ func statusCells(m etcd.MemberView) []render.Cell {
 func wideCells(m etcd.MemberView) []render.Cell {
 	var id, revision, peers string
 	if m.Status != nil {
-		id, revision = hexID(m.Status.MemberID), strconv.FormatInt(m.Status.Revision, 10)
+		id, revision = m.Status.MemberID.String(), strconv.FormatInt(m.Status.Revision, 10)
 	}
 	if m.Member != nil {
-		id, peers = hexID(m.Member.ID), strings.Join(m.Member.PeerURLs, ",")
+		id, peers = m.Member.ID.String(), strings.Join(m.Member.PeerURLs, ",")
 	}
 	return []render.Cell{{Text: dash(m.Name)}, {Text: dash(id)}, {Text: dash(revision)}, {Text: dash(peers)}}
 }
@@ -183,8 +183,6 @@ func memberErrors(m etcd.MemberView) string {
 	}
 	return strings.Join(texts, "; ")
 }
-
-func hexID(id etcd.ID) string { return strconv.FormatUint(uint64(id), 16) }
 
 func dash(text string) string {
 	if text == "" {
