@@ -50,7 +50,7 @@ func (s *session) explain(err error, path string) fault {
 	case errors.Is(err, tunnel.ErrUnreachable):
 		f.code, f.hints = exitUnreachable, []string{endpointsHint}
 	case errors.Is(err, restore.ErrDamaged):
-		f.code, f.hints = exitDamaged, []string{"take another snapshot: kubectl etcd restore lists those in this folder"}
+		f.code, f.hints = exitDamaged, []string{"use another snapshot: kubectl etcd restore lists those in this folder"}
 	case apierrors.IsForbidden(err):
 		f.hints = []string{"ask for this right, and check it with: " + canIFromMessage(err.Error())}
 	case apierrors.IsUnauthorized(err):

@@ -44,8 +44,10 @@ func viewFound(s *render.Screen, files []found) error {
 	}
 	s.Table(table)
 	s.Line()
-	s.Line(render.Cell{Text: "one folder per member: "}, render.Cell{Text: restoreCommand(use), Tone: render.Strong})
-	s.Line(render.Cell{Text: "exactly one member:    "}, render.Cell{Text: "kubectl etcd restore --from-file " + shellQuote(use) + " --data-dir DIR --member NAME", Tone: render.Strong})
+	s.Line(render.Cell{Text: "one folder per member:"})
+	s.Line(render.Cell{Text: "  " + restoreCommand(use), Tone: render.Strong})
+	s.Line(render.Cell{Text: "exactly one member:"})
+	s.Line(render.Cell{Text: "  kubectl etcd restore --from-file " + shellQuote(use) + " --data-dir DIR --member NAME", Tone: render.Strong})
 	return nil
 }
 

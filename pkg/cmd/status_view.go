@@ -101,11 +101,7 @@ func memberRow(s *render.Screen, m etcd.MemberView) []render.Cell {
 	}
 	row := []render.Cell{plain(name), plain(m.Node), memberRole(s, m)}
 	row = append(row, statusCells(m)...)
-	alarms := render.Cell{Text: dash(strings.Join(m.Alarms, ",")), Tone: render.Bad}
-	if len(m.Alarms) == 0 {
-		alarms.Tone = render.Plain
-	}
-	row = append(row, alarms)
+	row = append(row, render.Cell{Text: dash(strings.Join(m.Alarms, ",")), Tone: render.Bad})
 	row = append(row, wideCells(m)...)
 	return append(row, render.Cell{Text: dash(memberErrors(m)), Tone: render.Bad})
 }
