@@ -126,3 +126,10 @@ func layout(found *Found) map[string][]string {
 	}
 	return shape
 }
+
+func forbidClusterWide(action clienttesting.Action) (bool, runtime.Object, error) {
+	if action.GetNamespace() != "" {
+		return false, nil, nil
+	}
+	return true, nil, forbidden("pods")
+}
