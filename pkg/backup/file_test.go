@@ -24,7 +24,7 @@ import (
 )
 
 // testTimeout is long: a test that needs it has failed.
-const testTimeout = 60 * time.Second
+const testTimeout = 2 * time.Minute
 
 func timeout(t *testing.T) context.Context {
 	t.Helper()

@@ -96,6 +96,9 @@ func (p *poller) size(ctx context.Context) int64 {
 		}
 		p.client = client
 	}
+	// a member that is silent here must not keep its stream's silence from being seen
+	ctx, cancel := context.WithTimeout(ctx, p.attempt.options.StallAfter)
+	defer cancel()
 	status, err := p.attempt.status(ctx, p.client)
 	if err != nil {
 		return 0

@@ -79,7 +79,7 @@ func TestSlowReaderUnderChurn(t *testing.T) {
 	endpoint.Dial = line.Dial
 	client := cluster.OpenWith(endpoint, etcd.Options{})
 
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	churning := make(chan struct{})
 	writer := cluster.Open(0)
@@ -111,6 +111,7 @@ func TestSlowReaderUnderChurn(t *testing.T) {
 }
 
 func TestStalledMemberIsGivenUp(t *testing.T) {
+	t.Parallel() // it waits for a silent member
 	cluster := etcdtest.Start(t, 3, etcdtest.Options{Plain: true})
 	cluster.Fill(100, 100<<10)
 	var sources []Source
@@ -124,10 +125,10 @@ func TestStalledMemberIsGivenUp(t *testing.T) {
 	}
 	var stalled string
 	var reason error
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	report, err := SaveFile(ctx, sources, Options{
-		Path: filepath.Join(t.TempDir(), "s.db"), PollEvery: 20 * time.Millisecond, StallAfter: 2 * time.Second, Timeout: time.Second,
+		Path: filepath.Join(t.TempDir(), "s.db"), PollEvery: 20 * time.Millisecond, StallAfter: 4 * time.Second, Timeout: 20 * time.Second,
 		OnEvent: func(e Event) {
 			if stalled == "" {
 				stalled = e.Source
