@@ -25,7 +25,7 @@ func viewBackup(s *render.Screen, r *backup.Report) {
 	if r.SHA256 != "" {
 		fact(s, "sha256", "%s", r.SHA256)
 	}
-	fact(s, "member", "%s (%s) of cluster %s, etcd %s", r.Member, hexID(r.MemberID), hexID(r.ClusterID), dash(r.ServerVersion))
+	fact(s, "member", "%s (%s) of cluster %s, etcd %s", r.Member, r.MemberID.String(), r.ClusterID.String(), dash(r.ServerVersion))
 	fact(s, "took", "%s; as long etcd could not reuse freed pages", render.Duration(r.Duration))
 	if r.Tries > 1 {
 		fact(s, "tries", "%d", r.Tries)

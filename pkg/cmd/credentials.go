@@ -47,19 +47,32 @@ func (t *target) credentials(ctx context.Context, client kubernetes.Interface, c
 			return files.read()
 		}
 	}
-	bundle, err := t.secrets(ctx, client, cluster, t.certSecret)
-	if err != nil {
-		return nil, fmt.Errorf("read etcd's certificates from the cluster: %w", err)
+	secret, err := t.secrets(ctx, client, cluster, discover.CredentialOptions{Secret: t.certSecret})
+	switch {
+	case t.certSecret == "" && errors.Is(err, discover.ErrNoCredentials):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("read etcd's certificates: %w", err)
 	}
-	return bundle, nil
+	t.log.Info("use certificates", "from", secret.Source)
+	bundle := &pemBundle{
+		CA: secret.CA, Cert: secret.Cert, Key: secret.Key,
+		FromCA: secret.Source, FromCert: secret.Source, FromKey: secret.Source,
+	}
+	return bundle, t.replaceCA(bundle)
 }
 
-// noSecrets knows no Secret.
-func noSecrets(_ context.Context, _ kubernetes.Interface, _ discover.Cluster, secret string) (*pemBundle, error) {
-	if secret != "" {
-		return nil, errors.New("--cert-secret is not wired yet")
+// replaceCA lets --cacert complete a Secret, which often holds none.
+func (t *target) replaceCA(bundle *pemBundle) error {
+	if t.files.ca == "" {
+		return nil
 	}
-	return nil, nil
+	file, err := tlsFiles{ca: t.files.ca}.read()
+	if err != nil {
+		return err
+	}
+	bundle.CA, bundle.FromCA = file.CA, file.FromCA
+	return nil
 }
 
 // tlsFiles are those of the flags; without any flag those of etcdctl's environment.

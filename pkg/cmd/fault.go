@@ -50,7 +50,7 @@ func (s *session) explain(err error, path string) fault {
 	case errors.Is(err, tunnel.ErrUnreachable):
 		f.code, f.hints = exitUnreachable, []string{endpointsHint}
 	case errors.Is(err, restore.ErrDamaged):
-		f.code, f.hints = exitDamaged, []string{"take another snapshot: kubectl etcd restore lists those in this folder"}
+		f.code, f.hints = exitDamaged, []string{"use another snapshot: kubectl etcd restore lists those in this folder"}
 	case apierrors.IsForbidden(err):
 		f.hints = []string{"ask for this right, and check it with: " + canIFromMessage(err.Error())}
 	case apierrors.IsUnauthorized(err):
@@ -77,9 +77,14 @@ func plainHints(err error) []string {
 		{etcd.ErrUntrusted, "--cacert must be the authority that signed etcd's certificates; " + kubeadmCerts},
 		{etcd.ErrExpired, "look at the dates, and at this machine's clock: openssl x509 -in client.crt -noout -dates; on a kubeadm node: kubeadm certs check-expiration"},
 		{etcd.ErrClientCert, "give a client certificate that etcd's authority signed: --cacert, --cert and --key; " + kubeadmCerts},
+		{etcd.ErrLogin, "give etcd's own user: --etcd-user NAME:PASSWORD, or ETCDCTL_USER and ETCDCTL_PASSWORD"},
+		{etcd.ErrPermission, "etcd's own roles refuse it: give a user with the role root by --etcd-user"},
+		{discover.ErrNoCredentials, "name a Secret with a certificate and its key, or give --cacert, --cert and --key; " + kubeadmCerts},
 		{etcd.ErrIncomplete, "nothing was kept; run the command again, or name another member with --from"},
 		{etcd.ErrHashMismatch, "nothing was kept; run the command again, or name another member with --from"},
 		{restore.ErrNotSnapshot, "give a file that kubectl etcd backup or etcdctl snapshot save made; kubectl etcd restore lists those in this folder"},
+		{restore.ErrMembers, "name all members of the new cluster: --initial-cluster NAME=https://HOST:2380,…"},
+		{restore.ErrNoSpace, "nothing was written; make room, or choose a folder on another disk"},
 		{restore.ErrExists, "nothing was touched; name a folder that doesn't exist yet"},
 		{syscall.ENOSPC, "the disk is full; make room or choose another place, nothing was left behind"},
 		{syscall.EROFS, "that file system is read-only; choose another place"},

@@ -43,6 +43,7 @@ type restoreOptions struct {
 	member         string
 	outDir         string
 	initialCluster string
+	token          string
 	bump           int64
 	bumpGiven      bool
 	clearAlarms    bool
@@ -76,6 +77,7 @@ func newRestoreCommand(s *session) *cobra.Command {
 	flags.StringVar(&o.member, "member", "", "the member to make it for")
 	flags.StringVar(&o.outDir, "out-dir", "", "make one data directory per member in this folder")
 	flags.StringVar(&o.initialCluster, "initial-cluster", "", "all members of the new cluster, NAME=PEER-URL,… (default the snapshot's own)")
+	flags.StringVar(&o.token, "initial-cluster-token", "", "for members that are made one by one: the token of the first one's plan (default a new one)")
 	flags.Int64Var(&o.bump, "bump-revision", 0, "raise revisions by this much and mark them compacted (default 1000000000 for Kubernetes' keys, else 0)")
 	flags.BoolVar(&o.clearAlarms, "clear-alarms", false, "leave out the alarms that stand in the snapshot")
 	flags.StringVar(&o.targetVersion, "target-version", "", "the etcd that shall run it: 3.5, 3.6, 3.7 (default the snapshot's)")
@@ -146,11 +148,7 @@ func (o *restoreOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	options, err := o.planOptions(snapshot)
-	if err != nil {
-		return err
-	}
-	plan, err := restore.NewPlan(snapshot, options)
+	plan, err := restore.NewPlan(snapshot, o.planOptions())
 	if err != nil {
 		return err
 	}
@@ -164,32 +162,15 @@ func (o *restoreOptions) run(ctx context.Context) error {
 	return o.printReport(report)
 }
 
-func (o *restoreOptions) planOptions(snapshot *restore.Snapshot) (restore.Options, error) {
+func (o *restoreOptions) planOptions() restore.Options {
 	options := restore.Options{
-		Members: o.members, Only: o.member, OutDir: o.outDir, Bump: -1,
-		TargetVersion: o.targetVersion, ClearAlarms: o.clearAlarms,
+		Members: o.members, Only: o.member, DataDir: o.dataDir, OutDir: o.outDir, Bump: -1,
+		TargetVersion: o.targetVersion, ClearAlarms: o.clearAlarms, Token: o.token,
 	}
 	if o.bumpGiven {
 		options.Bump = o.bump
 	}
-	if len(options.Members) == 0 {
-		for _, m := range snapshot.Members {
-			options.Members = append(options.Members, restore.Target{Name: m.Name, PeerURLs: m.PeerURLs})
-		}
-	}
-	if o.member == "" {
-		return options, nil
-	}
-	var names []string
-	for i, m := range options.Members {
-		if m.Name == o.member {
-			options.Members[i].Dir = o.dataDir
-			return options, nil
-		}
-		names = append(names, m.Name)
-	}
-	return options, withHint(usagef("no member is named %q", o.member),
-		"the members are "+strings.Join(names, ", ")+"; others with --initial-cluster")
+	return options
 }
 
 func (o *restoreOptions) printPlan(plan *restore.Plan) error {
@@ -202,12 +183,34 @@ func (o *restoreOptions) printPlan(plan *restore.Plan) error {
 }
 
 func (o *restoreOptions) printReport(report *restore.Report) error {
+	done := restored{Report: *report}
+	if report.Plan.Snapshot.Contents.Kubernetes {
+		done.Next = restore.NextSteps(&report.Plan, restore.StepOptions{Kubectl: o.kubectl()})
+	}
 	if o.format.Structured() {
-		return o.format.Print(o.Out, render.Object{Kind: "Restore", Name: report.Plan.Token, Value: report})
+		return o.format.Print(o.Out, render.Object{Kind: "Restore", Name: report.Plan.Token, Value: done})
 	}
 	screen := o.screen()
-	viewRestore(screen, report)
+	viewRestore(screen, done)
 	return screen.Flush()
+}
+
+// restored is what was made, and what to do with it.
+type restored struct {
+	restore.Report
+	Next []restore.Step `json:"nextSteps,omitempty"`
+}
+
+// kubectl is the command that reaches the cluster that this one was pointed at.
+func (o *restoreOptions) kubectl() string {
+	argv := []string{"kubectl"}
+	if path := *o.kube.KubeConfig; path != "" {
+		argv = append(argv, "--kubeconfig", path)
+	}
+	if name := *o.kube.Context; name != "" {
+		argv = append(argv, "--context", name)
+	}
+	return shellJoin(argv)
 }
 
 // found is one file that looks like a snapshot by its name.

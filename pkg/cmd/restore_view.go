@@ -44,8 +44,10 @@ func viewFound(s *render.Screen, files []found) error {
 	}
 	s.Table(table)
 	s.Line()
-	s.Line(render.Cell{Text: "one folder per member: "}, render.Cell{Text: restoreCommand(use), Tone: render.Strong})
-	s.Line(render.Cell{Text: "exactly one member:    "}, render.Cell{Text: "kubectl etcd restore --from-file " + shellQuote(use) + " --data-dir DIR --member NAME", Tone: render.Strong})
+	s.Line(render.Cell{Text: "one folder per member:"})
+	s.Line(render.Cell{Text: "  " + restoreCommand(use), Tone: render.Strong})
+	s.Line(render.Cell{Text: "exactly one member:"})
+	s.Line(render.Cell{Text: "  kubectl etcd restore --from-file " + shellQuote(use) + " --data-dir DIR --member NAME", Tone: render.Strong})
 	return nil
 }
 
@@ -96,7 +98,7 @@ func viewWarnings(s *render.Screen, p *restore.Plan) {
 
 // viewRestore is what was made, whether it is proven, and the command line that uses
 // each directory.
-func viewRestore(s *render.Screen, r *restore.Report) {
+func viewRestore(s *render.Screen, r restored) {
 	what := "data directories"
 	if len(r.Built) == 1 {
 		what = "data directory"
@@ -116,6 +118,32 @@ func viewRestore(s *render.Screen, r *restore.Report) {
 		s.Line()
 		s.Line(render.Cell{Text: b.Name, Tone: render.Strong}, render.Cell{Text: "  " + b.Dir})
 		s.Line(render.Cell{Text: "  " + shellJoin(b.Command)})
+	}
+	viewSteps(s, r.Next)
+}
+
+// viewSteps prints the way to a running cluster. Commands stand alone on their lines,
+// uncut, to be copied.
+func viewSteps(s *render.Screen, steps []restore.Step) {
+	if len(steps) == 0 {
+		return
+	}
+	s.Line()
+	s.Line(render.Cell{Text: "next, on a kubeadm cluster, in this order:", Tone: render.Strong})
+	for i, step := range steps {
+		s.Line()
+		s.Line(render.Cell{Text: fmt.Sprintf("%d. %s", i+1, step.Title), Tone: render.Strong}, render.Cell{Text: " (" + step.Where + ")"})
+		if step.Why != "" {
+			s.Text(3, step.Why, render.Dim)
+		}
+		for _, command := range step.Commands {
+			for _, line := range strings.Split(command, "\n") {
+				s.Line(render.Cell{Text: "     " + line})
+			}
+		}
+		if step.Check != "" {
+			s.Text(3, "check: "+step.Check, render.Plain)
+		}
 	}
 }
 

@@ -101,11 +101,7 @@ func memberRow(s *render.Screen, m etcd.MemberView) []render.Cell {
 	}
 	row := []render.Cell{plain(name), plain(m.Node), memberRole(s, m)}
 	row = append(row, statusCells(m)...)
-	alarms := render.Cell{Text: dash(strings.Join(m.Alarms, ",")), Tone: render.Bad}
-	if len(m.Alarms) == 0 {
-		alarms.Tone = render.Plain
-	}
-	row = append(row, alarms)
+	row = append(row, render.Cell{Text: dash(strings.Join(m.Alarms, ",")), Tone: render.Bad})
 	row = append(row, wideCells(m)...)
 	return append(row, render.Cell{Text: dash(memberErrors(m)), Tone: render.Bad})
 }
@@ -136,10 +132,10 @@ func statusCells(m etcd.MemberView) []render.Cell {
 func wideCells(m etcd.MemberView) []render.Cell {
 	var id, revision, peers string
 	if m.Status != nil {
-		id, revision = hexID(m.Status.MemberID), strconv.FormatInt(m.Status.Revision, 10)
+		id, revision = m.Status.MemberID.String(), strconv.FormatInt(m.Status.Revision, 10)
 	}
 	if m.Member != nil {
-		id, peers = hexID(m.Member.ID), strings.Join(m.Member.PeerURLs, ",")
+		id, peers = m.Member.ID.String(), strings.Join(m.Member.PeerURLs, ",")
 	}
 	return []render.Cell{{Text: dash(m.Name)}, {Text: dash(id)}, {Text: dash(revision)}, {Text: dash(peers)}}
 }
@@ -183,8 +179,6 @@ func memberErrors(m etcd.MemberView) string {
 	}
 	return strings.Join(texts, "; ")
 }
-
-func hexID(id etcd.ID) string { return strconv.FormatUint(uint64(id), 16) }
 
 func dash(text string) string {
 	if text == "" {

@@ -2,6 +2,8 @@ package cmd
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -172,5 +174,37 @@ func TestFailOn(t *testing.T) {
 		if got := o.verdict(test.clusters); got != test.want {
 			t.Errorf("%s: got %v, want %v", test.failOn, got, test.want)
 		}
+	}
+}
+
+// twice ends a watch at its second write.
+type twice struct {
+	bytes.Buffer
+	writes int
+	end    func()
+}
+
+func (w *twice) Write(p []byte) (int, error) {
+	if w.writes++; w.writes == 2 {
+		w.end()
+	}
+	return w.Buffer.Write(p)
+}
+
+// On a pipe a watch appends, and its end by interrupt is exit code 130 without words.
+func TestWatchAppends(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s, _, _ := testSession(nil)
+	out := &twice{end: cancel}
+	s.Out = out
+	o := statusOptions{target: newTarget(s), watch: true, interval: time.Millisecond}
+	o.timeout = time.Second
+	r := &reach{cluster: discover.Cluster{Name: "main"}, way: wayDirect, refused: &refusals{}, sources: []etcd.Source{{Name: "a", Err: errors.New("gone")}}}
+	if err := o.repeat(ctx, []*reach{r}); err != exitWith(exitInterrupted) {
+		t.Errorf("got %v", err)
+	}
+	if got := out.String(); strings.Count(got, "MEMBER") != 2 || strings.Contains(got, "\x1b") {
+		t.Errorf("got %q", got)
 	}
 }

@@ -41,10 +41,8 @@ type target struct {
 type ways struct {
 	find   func(context.Context, kubernetes.Interface, discover.Options) (*discover.Found, error)
 	dialer func(*rest.Config, tunnel.Options) (podDialer, error)
-	// secrets reads certificates out of the cluster: those of the Secret that
-	// --cert-secret names ("namespace/name"), or else of those that cluster's
-	// distribution is known to have. Nil without an error: there are none.
-	secrets func(ctx context.Context, client kubernetes.Interface, cluster discover.Cluster, secret string) (*pemBundle, error)
+	// secrets reads certificates out of the cluster.
+	secrets func(context.Context, kubernetes.Interface, discover.Cluster, discover.CredentialOptions) (*discover.Secret, error)
 }
 
 // podDialer is what a tunnel.Dialer does.
@@ -59,7 +57,7 @@ func newTarget(s *session) target {
 		dialer: func(config *rest.Config, options tunnel.Options) (podDialer, error) {
 			return tunnel.New(config, options)
 		},
-		secrets: noSecrets,
+		secrets: discover.Credentials,
 	}}
 }
 
@@ -93,8 +91,8 @@ func (t *target) complete(args []string) error {
 	if t.certSecret != "" && strings.Count(strings.Trim(t.certSecret, "/"), "/") != 1 {
 		return usagef("--cert-secret %q is not NAMESPACE/NAME", t.certSecret)
 	}
-	if t.certSecret != "" && t.files != (tlsFiles{}) {
-		return usagef("--cert-secret and --cacert, --cert, --key exclude each other")
+	if t.certSecret != "" && t.files.cert != "" {
+		return usagef("--cert-secret and --cert exclude each other")
 	}
 	if t.certSecret != "" && len(t.endpoints) > 0 {
 		return usagef("--cert-secret needs Kubernetes, --endpoints does without it: give --cacert, --cert and --key")

@@ -87,7 +87,8 @@ func TestTargetComplete(t *testing.T) {
 		{"argument", func(*target) {}, []string{"main"}, ""},
 		{"argument and flag", func(o *target) { o.name = "events" }, []string{"main"}, "both --etcd"},
 		{"key missing", func(o *target) { o.files.cert = "x" }, nil, "go together"},
-		{"secret and files", func(o *target) { o.certSecret, o.files.ca = "a/b", "x" }, nil, "exclude each other"},
+		{"secret and files", func(o *target) { o.certSecret, o.files.ca = "a/b", "x" }, nil, ""},
+		{"secret and certificate", func(o *target) { o.certSecret, o.files.cert, o.files.key = "a/b", "x", "y" }, nil, "exclude each other"},
 		{"secret without namespace", func(o *target) { o.certSecret = "b" }, nil, "NAMESPACE/NAME"},
 		{"secret without Kubernetes", func(o *target) { o.certSecret, o.endpoints = "a/b", []string{"x"} }, nil, "needs Kubernetes"},
 		{"timeout", func(o *target) { o.timeout = 0 }, nil, "--timeout"},
@@ -203,8 +204,8 @@ var tlsCluster = discover.Cluster{Name: "main", Pods: []discover.Pod{{
 func TestCredentialsOrder(t *testing.T) {
 	flags, environment := writeCert(t, time.Now().Add(time.Hour)), writeCert(t, time.Now().Add(time.Hour))
 	env := map[string]string{"ETCDCTL_CACERT": environment.ca, "ETCDCTL_CERT": environment.cert, "ETCDCTL_KEY": environment.key}
-	known := func(_ context.Context, _ kubernetes.Interface, _ discover.Cluster, secret string) (*pemBundle, error) {
-		return &pemBundle{CA: []byte("x"), FromCA: "secret " + secret}, nil
+	known := func(_ context.Context, _ kubernetes.Interface, _ discover.Cluster, o discover.CredentialOptions) (*discover.Secret, error) {
+		return &discover.Secret{CA: []byte("x"), Source: "secret " + o.Secret}, nil
 	}
 	for _, test := range []struct {
 		name  string
@@ -215,6 +216,7 @@ func TestCredentialsOrder(t *testing.T) {
 	}{
 		{"flags before all", flags, env, "", flags.ca},
 		{"a Secret that is named before the environment", tlsFiles{}, env, "a/b", "secret a/b"},
+		{"its authority from a file", tlsFiles{ca: flags.ca}, env, "a/b", flags.ca},
 		{"the environment before known Secrets", tlsFiles{}, env, "", environment.ca},
 		{"known Secrets last", tlsFiles{}, nil, "", "secret "},
 	} {
@@ -255,6 +257,9 @@ func withKubernetes(t *testing.T, server *httptest.Server, found *discover.Found
 	*s.kube.APIServer = server.URL
 	o := newTarget(s)
 	o.timeout = 5 * time.Second
+	o.secrets = func(context.Context, kubernetes.Interface, discover.Cluster, discover.CredentialOptions) (*discover.Secret, error) {
+		return nil, discover.ErrNoCredentials
+	}
 	o.find = func(context.Context, kubernetes.Interface, discover.Options) (*discover.Found, error) {
 		return found, nil
 	}

@@ -22,7 +22,8 @@ type Progress struct {
 // unknownStep is how often a line is written when the whole is unknown.
 const unknownStep = 256 << 20
 
-const barTemplate = `{{string . "label"}} {{counters . "%s of %s" "%s"}} {{if gt .Total 0}}{{bar . "[" "=" ">" " " "]"}} {{percent . "%.0f%%"}} {{end}}{{speed . "%s/s" ""}} {{rtime . "%s left" "" ""}}`
+// barTemplate: "%[1]s" is pb's form for an unknown whole, which gets both numbers.
+const barTemplate = `{{string . "label"}} {{counters . "%s of %s" "%[1]s"}} {{if gt .Total 0}}{{bar . "[" "=" ">" " " "]"}} {{percent . "%.0f%%"}} {{end}}{{speed . "%s/s" " "}}{{if gt .Total 0}} {{rtime . "%s left" " " " "}}{{end}}`
 
 // NewProgress makes one; nothing is shown before the first Set.
 func NewProgress(w io.Writer, terminal Terminal, label string) *Progress {

@@ -55,6 +55,12 @@ func TestProgressBar(t *testing.T) {
 			t.Errorf("%q is missing in %q", want, out.String())
 		}
 	}
+	unknown := NewProgress(&out, Terminal{TTY: true, Width: 80}, "unknown")
+	unknown.Set(7<<20, 0)
+	unknown.Done()
+	if got := out.String(); !strings.Contains(got, "unknown 7.00 MiB ") || strings.Contains(got, "%!") {
+		t.Errorf("of unknown size: %q", got)
+	}
 	length := out.Len()
 	p.Done()
 	if out.Len() != length {

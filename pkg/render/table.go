@@ -37,7 +37,7 @@ type layout struct {
 
 // Table adds a table. On a terminal it fits the width: texts that can go below their
 // rows do, then columns are hidden (empty ones first), then cut. The titles of the
-// hidden columns are returned. A pipe gets everything.
+// hidden columns that say something are returned. A pipe gets everything.
 func (s *Screen) Table(t Table) (hidden []string) {
 	l := t.measure(s.Wide || !s.TTY, s.Wide)
 	if s.TTY && !s.Wide && s.Width > 0 {
@@ -99,7 +99,9 @@ func (l *layout) fit(t Table, width int) (hidden []string) {
 	}
 	slices.Sort(dropped)
 	for _, i := range dropped {
-		hidden = append(hidden, t.Columns[i].Title)
+		if !t.empty(i) {
+			hidden = append(hidden, t.Columns[i].Title)
+		}
 	}
 	return hidden
 }
@@ -155,6 +157,14 @@ func (t Table) empty(column int) bool {
 
 func blank(text string) bool { return text == "" || text == "-" }
 
+// tone is Plain for a cell that says nothing.
+func tone(c Cell) Tone {
+	if blank(c.Text) {
+		return Plain
+	}
+	return c.Tone
+}
+
 // row adds one line; nothing trails after its last text.
 func (s *Screen) row(t Table, l layout, cells []Cell) {
 	var line strings.Builder
@@ -173,7 +183,7 @@ func (s *Screen) row(t Table, l layout, cells []Cell) {
 		}
 		if text != "" {
 			line.WriteString(strings.Repeat(" ", pending))
-			line.WriteString(s.look.paint(text, cells[i].Tone))
+			line.WriteString(s.look.paint(text, tone(cells[i])))
 			pending = 0
 		}
 		pending += pad

@@ -58,13 +58,13 @@ etcd-node0  5.0 MiB  node0  -      a
 節点          900 B  n1     -      b
     connection refused by the kubelet
 `},
-		{"the empty one is hidden first", Terminal{TTY: true, Width: 38, Unicode: true}, false, []string{"EMPTY"}, `
+		{"the empty one is hidden first", Terminal{TTY: true, Width: 38, Unicode: true}, false, nil, `
 NAME           SIZE  NODE   ZONE
 etcd-node0  5.0 MiB  node0  a
 節点          900 B  n1     b
     connection refused by the kubelet
 `},
-		{"then names are cut", Terminal{TTY: true, Width: 17, Unicode: true}, false, []string{"NODE", "EMPTY", "ZONE"}, `
+		{"then names are cut", Terminal{TTY: true, Width: 17, Unicode: true}, false, []string{"NODE", "ZONE"}, `
 NAME         SIZE
 etcd-no…  5.0 MiB
 節点        900 B

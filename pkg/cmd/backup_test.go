@@ -1,0 +1,82 @@
+package cmd
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
+)
+
+func TestDefaultBackupName(t *testing.T) {
+	for cluster, want := range map[string]string{
+		"main":           "etcd-main-20260102T120000Z.db",
+		"10.0.0.1:2379":  "etcd-10.0.0.1-2379-20260102T120000Z.db",
+		`a/b\c*?"<>|`:    "etcd-a-b-c-------20260102T120000Z.db",
+		"[fd00::1]:2379": "etcd--fd00--1--2379-20260102T120000Z.db",
+	} {
+		if got := defaultBackupName(cluster, noon); got != want {
+			t.Errorf("%s: got %s, want %s", cluster, got, want)
+		}
+	}
+}
+
+func TestParseShare(t *testing.T) {
+	for text, want := range map[string]float64{"90%": 0.9, "0.9": 0.9, "100%": 1, "1": 1} {
+		if got, err := parseShare(text); got != want || err != nil {
+			t.Errorf("%s: %v %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "%", "0", "90", "101%", "-1%", "NaN", "x"} {
+		if _, err := parseShare(text); err == nil {
+			t.Errorf("%q was taken", text)
+		}
+	}
+}
+
+func TestBackupSources(t *testing.T) {
+	down := errors.New("gone")
+	r := &reach{sources: []etcd.Source{{Name: "a", Err: down}, {Name: "b", Quota: 5}}, clients: []*etcd.Client{nil, {}}}
+	sources, err := r.backupSources()
+	if err != nil || len(sources) != 1 || sources[0].Name != "b" || sources[0].Quota != 5 || sources[0].Client != r.clients[1] {
+		t.Errorf("got %+v %v", sources, err)
+	}
+	r.sources, r.clients = r.sources[:1], r.clients[:1]
+	if _, err := r.backupSources(); !errors.Is(err, down) || !strings.Contains(err.Error(), "a: gone") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestBackupEvents(t *testing.T) {
+	var out bytes.Buffer
+	progress := render.NewProgress(&out, render.Terminal{}, "snapshot")
+	showBackupEvent(progress, backup.Event{Source: "a", Bytes: 50, Total: 100})
+	showBackupEvent(progress, backup.Event{Source: "a", Retry: errors.New("tunnel dropped")})
+	showBackupEvent(progress, backup.Event{Note: "expected to take 3s"})
+	want := "snapshot: 50% (50 B of 100 B)\na: tunnel dropped; trying another member from the start\nexpected to take 3s\n"
+	if out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}
+
+func TestBackupView(t *testing.T) {
+	report := &backup.Report{
+		Path: "/srv/it's/snap 1.db", Member: "etcd-node1", MemberID: 0xabc, ClusterID: 0xdef, ServerVersion: "3.7.3",
+		Size: 47395667, SHA256: strings.Repeat("ab", 32), Duration: 4321 * time.Millisecond, Tries: 2,
+		Contents: &etcd.Contents{Revision: 184467, CompactRevision: 180000, Keys: 4711, Records: 5000, Hash: 0xcafe, StorageVersion: "3.7.0"},
+	}
+	var out bytes.Buffer
+	screen := render.NewScreen(&out, render.Terminal{TTY: true, Width: 80, Unicode: true})
+	viewBackup(screen, report)
+	if err := screen.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "backup.txt", out.String())
+	if want := `kubectl etcd restore --from-file '/srv/it'\''s/snap 1.db' --out-dir restored`; !strings.Contains(out.String(), want) {
+		t.Errorf("%s is missing in %s", want, out.String())
+	}
+}
