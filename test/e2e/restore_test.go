@@ -211,4 +211,3 @@ func TestRestoreRefusesWhatIsNoSnapshot(t *testing.T) {
 		})
 	}
 }
-
