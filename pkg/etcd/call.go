@@ -104,16 +104,17 @@ func (c *Client) interceptStream(ctx context.Context, desc *grpc.StreamDesc, con
 	if err != nil {
 		return nil, err
 	}
-	return &explainedStream{ClientStream: stream, link: c.link, mark: mark}, nil
+	return &explainedStream{ClientStream: stream, caller: ctx, link: c.link, mark: mark}, nil
 }
 
 // explainedStream explains what its messages end with.
 type explainedStream struct {
 	grpc.ClientStream
-	link *link
-	mark uint64
+	caller context.Context // the stream's own is cancelled whenever it ends
+	link   *link
+	mark   uint64
 }
 
 func (s *explainedStream) RecvMsg(message any) error {
-	return s.link.explain(s.Context(), s.mark, s.ClientStream.RecvMsg(message))
+	return s.link.explain(s.caller, s.mark, s.ClientStream.RecvMsg(message))
 }

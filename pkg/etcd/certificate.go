@@ -40,18 +40,26 @@ func alertError(remote *net.OpError, config *tls.Config) error {
 	case "tls: certificate required", "tls: bad certificate", "tls: unsupported certificate",
 		"tls: revoked certificate", "tls: unknown certificate", "tls: unknown certificate authority", "tls: access denied":
 		return fmt.Errorf("%w%s: %w", ErrClientCert, describeOwn(config), remote.Err)
+	case "tls: handshake failure": // what TLS 1.2 says for "certificate required", among others
+		if !hasOwn(config) {
+			return fmt.Errorf("%w%s: %w", ErrClientCert, describeOwn(config), remote.Err)
+		}
 	}
 	return remote
 }
 
 // describeOwn names the client certificate in config: " (CN=x, until 2026-01-02T15:04:05Z)".
 func describeOwn(config *tls.Config) string {
-	if config == nil || len(config.Certificates) == 0 {
+	if !hasOwn(config) {
 		return " (none was given)"
 	}
-	leaf := config.Certificates[0].Leaf
-	if leaf == nil {
+	if len(config.Certificates) == 0 || config.Certificates[0].Leaf == nil {
 		return ""
 	}
+	leaf := config.Certificates[0].Leaf
 	return fmt.Sprintf(" (%s, until %s)", leaf.Subject, leaf.NotAfter.UTC().Format(time.RFC3339))
+}
+
+func hasOwn(config *tls.Config) bool {
+	return config != nil && (len(config.Certificates) > 0 || config.GetClientCertificate != nil)
 }

@@ -36,6 +36,7 @@ type Options struct {
 // tried twice.
 type Client struct {
 	endpoint Endpoint
+	options  Options
 	link     *link
 	login    *login
 	raw      *clientv3.Client
@@ -57,6 +58,7 @@ func Open(endpoint Endpoint, options Options) (*Client, error) {
 	}
 	c := &Client{
 		endpoint: endpoint,
+		options:  options,
 		link:     newLink(endpoint, u, options.TLS),
 		login:    newLogin(options.Username, options.Password),
 	}
@@ -93,6 +95,10 @@ func (c *Client) dialOptions() []grpc.DialOption {
 	}
 	return options
 }
+
+// Again opens another client of the same member, with connections of its own: what
+// one of them carries does not hold up the other.
+func (c *Client) Again() (*Client, error) { return Open(c.endpoint, c.options) }
 
 // Endpoint is what the client was opened with.
 func (c *Client) Endpoint() Endpoint { return c.endpoint }

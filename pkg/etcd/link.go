@@ -45,6 +45,7 @@ func newLink(endpoint Endpoint, u *url.URL, config *tls.Config) *link {
 	if config != nil {
 		l.tls = config.Clone()
 	}
+	l.tls.ServerName = "" // grpc compares it with the authority, ours is the endpoint's
 	return l
 }
 

@@ -23,6 +23,7 @@ const (
 
 	flagBranch   = 0x01
 	flagLeaf     = 0x02
+	flagMeta     = 0x04
 	flagFreelist = 0x10
 	flagBucket   = 0x01 // of a leaf element
 
@@ -75,10 +76,24 @@ func openBolt(r io.ReaderAt, size int64) (*boltFile, error) {
 		return nil, err
 	}
 	f := &boltFile{r: r, size: size, pageSize: int64(meta.pageSize), meta: meta}
-	if pages := uint64(size) / uint64(f.pageSize); meta.high > pages {
+	if pages := uint64(size) / uint64(f.pageSize); meta.high > pages || pages < 2 {
 		return nil, damaged("it is cut off: %d of %d pages are there", pages, meta.high)
 	}
-	return f, nil
+	return f, f.checkMetaPages()
+}
+
+// checkMetaPages looks at the headers of pages 0 and 1, which no checksum covers.
+func (f *boltFile) checkMetaPages() error {
+	for id := range uint64(2) {
+		var header [pageHeaderSize]byte
+		if _, err := f.r.ReadAt(header[:], int64(id)*f.pageSize); err != nil {
+			return err
+		}
+		if p := parsePage(header[:]); p.id != id || p.flags != flagMeta {
+			return damaged("page %d says that it is page %d with flags %#x", id, p.id, p.flags)
+		}
+	}
+	return nil
 }
 
 // findMeta returns the newest valid meta page, looking for the second one as bbolt

@@ -78,6 +78,9 @@ func (s *liveSet) kept() (bitmap, int) {
 // mvcc/hash.go): crc32c over the bucket's name, the records above the compaction up
 // to the revision, and of the others those that a compaction would keep. A tombstone
 // at the compaction is left out: older servers drop it, newer ones don't.
+//
+// A server asked for the very revision of its last compaction answers from a cache, with
+// the hash by the compaction before: its CompactRevision tells. Revision 0 is not cached.
 func (d *database) hashKV(ctx context.Context, set *liveSet, compact int64) (uint32, error) {
 	kept, n := set.kept()
 	h := crc32.New(castagnoli)

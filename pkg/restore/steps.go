@@ -148,8 +148,8 @@ func (w walk) swap() Step {
 		ID: "swap", Title: "Put the old data aside and the new in its place",
 		Commands: []string{
 			"test -f " + quote(w.fresh+"/snap/db"),
-			fmt.Sprintf("like=%[1]s; test -e $like || like=%[2]s; chown -R --reference=$like %[3]s && chmod --reference=$like %[3]s", quote(member), quote(w.DataDir), quote(w.fresh)),
-			fmt.Sprintf("like=%[1]s; test -e $like || like=%[2]s; if command -v selinuxenabled >/dev/null && selinuxenabled; then chcon -R --reference=$like %[3]s; fi", quote(member), quote(w.DataDir), quote(w.fresh)),
+			fmt.Sprintf("like=%[1]s; test -e \"$like\" || like=%[2]s; chown -R --reference=\"$like\" %[3]s && chmod --reference=\"$like\" %[3]s", quote(member), quote(w.DataDir), quote(w.fresh)),
+			fmt.Sprintf("like=%[1]s; test -e \"$like\" || like=%[2]s; if command -v selinuxenabled >/dev/null && selinuxenabled; then chcon -R --reference=\"$like\" %[3]s; fi", quote(member), quote(w.DataDir), quote(w.fresh)),
 			fmt.Sprintf("test ! -e %[1]s || mv -T %[1]s %[2]s", quote(member), quote(w.old)),
 			fmt.Sprintf("mv -T %s %s && sync", quote(w.fresh), quote(member)),
 			"test -f " + quote(member+"/snap/db"),

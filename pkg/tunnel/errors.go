@@ -1,8 +1,11 @@
 package tunnel
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"strings"
 )
 
 var (
@@ -16,7 +19,19 @@ var (
 	ErrUnreachable = errors.New("API server unreachable")
 )
 
-// Error is what went wrong with one tunnel. errors.Is finds the sentinels above.
+// Causes that have no sentinel of their own.
+var (
+	errGoAway     = errors.New("the server is going away")
+	errReset      = errors.New("stream reset by the node")
+	errSilent     = errors.New("no answer to pings")
+	errWriteCut   = errors.New("a write was cut short by its deadline")
+	errNoStatus   = errors.New("it ended without the command's status")
+	errNodeSilent = errors.New("the node does not open the stream")
+)
+
+// Error is what went wrong with one tunnel, or with one exec, whose Port is 0.
+// errors.Is finds the sentinels above, errors.As the API server's own
+// *apierrors.StatusError.
 type Error struct {
 	Pod    Pod
 	Port   int
@@ -25,10 +40,14 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	if e.Remote != "" {
-		return fmt.Sprintf("tunnel to %s:%d: %s: %v", e.Pod, e.Port, e.Remote, e.Err)
+	what := "tunnel to " + target{e.Pod, e.Port}.String()
+	if e.Port == 0 {
+		what = "exec in " + e.Pod.String()
 	}
-	return fmt.Sprintf("tunnel to %s:%d: %v", e.Pod, e.Port, e.Err)
+	if e.Remote != "" {
+		return fmt.Sprintf("%s: %s: %v", what, e.Remote, e.Err)
+	}
+	return fmt.Sprintf("%s: %v", what, e.Err)
 }
 
 func (e *Error) Unwrap() error { return e.Err }
@@ -43,4 +62,75 @@ type ExitError struct {
 
 func (e *ExitError) Error() string {
 	return fmt.Sprintf("exec in %s: %s ended with %d: %s", e.Pod, e.Argv[0], e.Code, e.Stderr)
+}
+
+// target is one port of one pod; of an exec the port is 0.
+type target struct {
+	pod  Pod
+	port int
+}
+
+func (t target) String() string { return fmt.Sprintf("%s:%d", t.pod, t.port) }
+
+func (t target) error(err error) *Error { return &Error{Pod: t.pod, Port: t.port, Err: err} }
+
+// dropped is a tunnel that broke. cause's text is kept but not cause itself: it may
+// be an io.EOF, which means the contrary to a reader.
+func (t target) dropped(cause error) *Error {
+	return t.error(fmt.Errorf("%w: %v", ErrDropped, cause)) //nolint:errorlint // see above
+}
+
+// refused is what the node said on the error stream, after the pod had sent
+// something (got) or before.
+func (t target) refused(message string, got bool) *Error {
+	return &Error{Pod: t.pod, Port: t.port, Remote: strings.TrimSpace(message), Err: remoteSentinel(message, got)}
+}
+
+// remoteSentinel classifies the node's message. The runtimes' texts are not an API:
+// containerd says "failed to connect to localhost:2379 inside namespace …: connect:
+// connection refused", the kubelet "container not found", dockershim "no such container".
+func remoteSentinel(message string, got bool) error {
+	broke := strings.Contains(message, "reset by peer") || strings.Contains(message, "broken pipe")
+	gone := strings.Contains(message, "connection refused") || strings.Contains(message, "not found") ||
+		strings.Contains(message, "no such container")
+	if gone || !got && !broke {
+		return ErrRefused
+	}
+	return ErrDropped
+}
+
+// setupError is a set-up that came to nothing.
+func (t target) setupError(err error) *Error {
+	var already *Error
+	if errors.As(err, &already) {
+		return already
+	}
+	if sentinel := setupSentinel(err); sentinel != nil {
+		return t.error(fmt.Errorf("%w: %w", sentinel, err))
+	}
+	return t.error(err)
+}
+
+// setupSentinel is nil for what is neither the network's fault nor the cluster's.
+func setupSentinel(err error) error {
+	status, ok := answered(err)
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, errNodeSilent):
+		return nil
+	case !ok:
+		return ErrUnreachable
+	case status.Code == http.StatusUnauthorized:
+		return nil // neither RBAC nor the network: who one is
+	case status.Code == http.StatusForbidden:
+		return ErrForbidden
+	case status.Code == http.StatusTooManyRequests, status.Code >= 500 && !aboutNode(status.Message):
+		return ErrUnreachable
+	default:
+		return ErrRefused
+	}
+}
+
+// aboutNode tells an API server that can't reach a kubelet from one that is itself ill.
+func aboutNode(message string) bool {
+	return strings.Contains(message, "error dialing backend") || strings.Contains(message, "dial tcp")
 }

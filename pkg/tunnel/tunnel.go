@@ -8,9 +8,10 @@ package tunnel
 
 import (
 	"context"
-	"io"
+	"errors"
 	"log/slog"
 	"net"
+	"sync/atomic"
 
 	"k8s.io/client-go/rest"
 )
@@ -32,23 +33,47 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Dialer opens streams to pods through the API server that config names.
-type Dialer struct{}
+// Dialer opens streams to pods through the API server that config names. It holds no
+// connection and is safe for concurrent use.
+type Dialer struct {
+	servers []server // the kubeconfig's own first
+	log     *slog.Logger
+	used    atomic.Int32 // the index of the server that served last
+}
 
 // New checks config and returns a Dialer; it does no I/O.
 func New(config *rest.Config, options Options) (*Dialer, error) {
-	panic("tunnel: internal error: not written yet")
+	servers, err := listServers(config, options.Alternatives)
+	if err != nil {
+		return nil, err
+	}
+	log := options.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Dialer{servers: servers, log: log}, nil
 }
+
+// Server is the URL of the API server that served last, at first the kubeconfig's own.
+func (d *Dialer) Server() string { return d.servers[d.used.Load()].url.String() }
 
 // DialContext connects to port of pod. ctx bounds the set-up only, never the
 // life of the returned connection. Errors are *Error.
+//
+// That nothing listens on the port shows at the first Read or Write: only then has
+// the node tried it.
 func (d *Dialer) DialContext(ctx context.Context, pod Pod, port int) (net.Conn, error) {
-	panic("tunnel: internal error: not written yet")
-}
-
-// Exec runs argv in a container of pod, without a shell, and writes its standard
-// output to stdout. A command that ends with another code than 0 is an *ExitError
-// that holds its standard error.
-func (d *Dialer) Exec(ctx context.Context, pod Pod, container string, argv []string, stdout io.Writer) error {
-	panic("tunnel: internal error: not written yet")
+	target := target{pod, port}
+	if port < 1 || port > 65535 {
+		return nil, target.error(errors.New("no such port"))
+	}
+	var opened *session
+	err := d.eachServer(ctx, func(ctx context.Context, s server) (err error) {
+		opened, err = s.open(ctx, target)
+		return err
+	})
+	if err != nil {
+		return nil, target.setupError(err)
+	}
+	return newConn(opened), nil
 }

@@ -104,10 +104,22 @@ func (l *Line) took(n int) bool {
 	return l.left < 0
 }
 
-func (l *Line) state() (hold chan struct{}, pace int64, err error) {
+func (l *Line) state() (hold chan struct{}, pace int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.hold, l.pace, l.err
+	return l.hold, l.pace
+}
+
+// slice is how many bytes one Read may take: a twentieth of a second's; 0: any.
+func (l *Line) slice() int {
+	_, pace := l.state()
+	return int((pace + 19) / 20)
+}
+
+func (l *Line) cause() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
 }
 
 // lineConn is one connection over a Line.
@@ -119,29 +131,32 @@ type lineConn struct {
 }
 
 func (c *lineConn) Read(p []byte) (int, error) {
-	hold, pace, _ := c.line.state()
+	if pace := c.line.slice(); pace > 0 && len(p) > pace {
+		p = p[:pace]
+	}
+	n, err := c.Conn.Read(p)
+	c.linger(n)
+	if c.line.took(n) {
+		c.line.Cut(c.line.cause())
+	}
+	if c.isClosed() {
+		return 0, c.line.cause()
+	}
+	return n, err
+}
+
+// linger waits as long as the line is held and as n bytes take on it.
+func (c *lineConn) linger(n int) {
+	hold, pace := c.line.state()
 	if hold != nil {
 		select {
 		case <-hold:
 		case <-c.closed:
 		}
 	}
-	if pace > 0 && int64(len(p)) > pace/20+1 {
-		p = p[:pace/20+1]
-	}
-	n, err := c.Conn.Read(p)
 	if pace > 0 && n > 0 {
 		c.wait(time.Duration(n) * time.Second / time.Duration(pace))
 	}
-	if c.line.took(n) {
-		_, _, cause := c.line.state()
-		c.line.Cut(cause)
-	}
-	if c.isClosed() {
-		_, _, cause := c.line.state()
-		return 0, cause
-	}
-	return n, err
 }
 
 func (c *lineConn) Close() error {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,7 +44,7 @@ func TestAcquireWaitsForTheHolder(t *testing.T) {
 // A lock whose file is removed on release must still let in one at a time.
 func TestRemoveKeepsOneHolder(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
-	inside := 0 // guarded by the lock under test: -race sees two holders
+	var inside atomic.Int32
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -52,11 +53,11 @@ func TestRemoveKeepsOneHolder(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			inside++
-			if inside != 1 {
-				t.Errorf("%d holders at once", inside)
+			if n := inside.Add(1); n != 1 {
+				t.Errorf("%d holders at once", n)
 			}
-			inside--
+			time.Sleep(time.Millisecond) // long enough for a second holder to be seen
+			inside.Add(-1)
 			if err := lock.Remove(); err != nil {
 				t.Error(err)
 			}

@@ -1,0 +1,156 @@
+package etcd_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
+)
+
+func rowOf(t *testing.T, overview etcd.Overview, name string) etcd.MemberView {
+	t.Helper()
+	for _, row := range overview.Members {
+		if row.Name == name {
+			return row
+		}
+	}
+	t.Fatalf("no row %q in %+v", name, overview.Members)
+	return etcd.MemberView{}
+}
+
+func names(overview etcd.Overview) string {
+	var out []string
+	for _, row := range overview.Members {
+		out = append(out, row.Name)
+	}
+	return strings.Join(out, " ")
+}
+
+// blackhole is a source that is connected to and never answers.
+func blackhole(t *testing.T, name string) etcd.Source {
+	t.Helper()
+	client, err := etcd.Open(etcd.Endpoint{Name: name, URL: "https://" + etcdtest.Blackhole(t)}, etcd.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	return etcd.Source{Name: name, Reader: client}
+}
+
+func TestObserveCluster(t *testing.T) {
+	cluster := etcdtest.Start(t, 3, etcdtest.Options{})
+	leader := cluster.Members[cluster.Leader()]
+	sources := cluster.Sources()
+
+	t.Run("all well", func(t *testing.T) {
+		overview := etcd.Observe(t.Context(), sources, deadline)
+		if names(overview) != "a b c" || overview.Disagree || overview.At.IsZero() {
+			t.Fatalf("overview %+v", overview)
+		}
+		for _, row := range overview.Members {
+			if !row.Healthy || row.Error != "" || row.Status == nil || row.Member == nil || row.Quota != etcd.DefaultQuota {
+				t.Errorf("row %+v", row)
+			}
+			if row.Leads() != (row.Name == leader.Name) {
+				t.Errorf("row %s leads: %t", row.Name, row.Leads())
+			}
+		}
+		want := "3 of 3 members healthy, leader " + leader.Name + ", quorum 2, can lose 1"
+		if v := overview.Verdict; v.Level != etcd.LevelOK || v.Summary != want || len(v.Reasons) != 0 {
+			t.Errorf("verdict %+v", v)
+		}
+	})
+
+	t.Run("one stopped, a blackhole, a stranger and no way in", func(t *testing.T) {
+		follower := cluster.Members[cluster.Follower()]
+		follower.Stop()
+		t.Cleanup(follower.Start)
+		others := append(slices.Clone(sources), blackhole(t, "black"),
+			etcd.Source{Name: "nocert", Err: errors.New("no client certificate was found")})
+		overview := etcd.Observe(t.Context(), others, 2*time.Second)
+		if len(overview.Members) != 5 {
+			t.Fatalf("rows %q, want five", names(overview))
+		}
+		dead := rowOf(t, overview, follower.Name)
+		if dead.Status != nil || dead.Healthy || dead.Member == nil || !strings.Contains(dead.Error, "connection refused by 127.0.0.1:") {
+			t.Errorf("stopped member's row %+v", dead)
+		}
+		if row := rowOf(t, overview, "black"); row.Error != "no answer in 2s" || row.Member != nil {
+			t.Errorf("blackhole's row %+v", row)
+		}
+		if row := rowOf(t, overview, "nocert"); row.Error != "no client certificate was found" {
+			t.Errorf("row without a way in %+v", row)
+		}
+		v := overview.Verdict
+		if v.Level != etcd.LevelWarning || v.Voters != 3 || v.Healthy != 2 || v.Quorum != 2 || v.CanLose != 0 {
+			t.Errorf("verdict %+v", v)
+		}
+	})
+}
+
+func TestObserveWithoutQuorum(t *testing.T) {
+	cluster := etcdtest.Start(t, 3, etcdtest.Options{})
+	sources := cluster.Sources()
+	cluster.Members[1].Stop()
+	cluster.Members[2].Stop()
+	client := cluster.Open(0)
+	ctx := timeout(t)
+	for { // until the last member has noticed
+		status, err := client.Status(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status.Leader == 0 {
+			break
+		}
+	}
+	overview := etcd.Observe(t.Context(), sources, deadline)
+	if names(overview) != "a b c" { // its member list is still to be had
+		t.Fatalf("rows %q", names(overview))
+	}
+	if row := rowOf(t, overview, "a"); row.Healthy || row.Error != "knows no leader" {
+		t.Errorf("the last member's row %+v", row)
+	}
+	v := overview.Verdict
+	if v.Level != etcd.LevelCritical || v.CanLose != -2 || v.Summary != "0 of 3 members healthy, no leader, quorum 2 is lost" {
+		t.Errorf("verdict %+v", v)
+	}
+}
+
+func TestObserveLearnerAlarmAndUnstarted(t *testing.T) {
+	cluster := etcdtest.Start(t, 1, etcdtest.Options{Plain: true, Quota: 1 << 20})
+	cluster.AddLearner()
+	ctx := timeout(t)
+	raw := cluster.Open(0).Raw()
+	value := string(make([]byte, 300<<10))
+	for err := error(nil); err == nil; {
+		_, err = raw.Put(ctx, "a", value)
+	}
+
+	overview := etcd.Observe(t.Context(), cluster.Sources(), deadline)
+	learner := rowOf(t, overview, "b")
+	if !learner.Member.Learner || !learner.Healthy || learner.Error != "" {
+		t.Errorf("learner's row %+v", learner)
+	}
+	if row := rowOf(t, overview, "a"); !slices.Equal(row.Alarms, []string{"NOSPACE"}) || !row.Healthy || row.Quota != 1<<20 {
+		t.Errorf("voter's row %+v", row)
+	}
+	v := overview.Verdict
+	if v.Level != etcd.LevelCritical || v.Voters != 1 || v.Healthy != 1 || !strings.Contains(strings.Join(v.Reasons, "\n"), "a has the alarm NOSPACE") {
+		t.Errorf("verdict %+v", v)
+	}
+}
+
+func TestObserveEndsWithTheContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	overview := etcd.Observe(ctx, []etcd.Source{blackhole(t, "black")}, deadline)
+	if row := rowOf(t, overview, "black"); row.Error != "interrupted" {
+		t.Errorf("row %+v", row)
+	}
+}
