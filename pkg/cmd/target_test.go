@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -96,19 +95,10 @@ func TestTargetComplete(t *testing.T) {
 	}
 }
 
-// writeCert issues a client certificate and returns its files.
+// writeCert issues a client certificate of an authority of its own.
 func writeCert(t *testing.T, leaf etcdtest.Leaf) tlsFiles {
 	t.Helper()
-	authority := etcdtest.NewAuthority(t, "test")
-	pair := authority.Issue(leaf)
-	dir := t.TempDir()
-	f := tlsFiles{filepath.Join(dir, "ca.crt"), filepath.Join(dir, "client.crt"), filepath.Join(dir, "client.key")}
-	for path, data := range map[string][]byte{f.ca: authority.PEM, f.cert: pair.CertPEM, f.key: pair.KeyPEM} {
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return f
+	return writePair(t, etcdtest.NewAuthority(t, "test"), leaf)
 }
 
 func TestCertificates(t *testing.T) {
