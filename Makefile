@@ -4,7 +4,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 LDFLAGS := -s -w -X $(MODULE)/pkg/cmd.version=$(VERSION)
 
 CLUSTER ?= dev
-NODES   ?= 1
+NODES   ?= 3
 TESTCLUSTER = bin/testcluster
 
 .DEFAULT_GOAL := help

@@ -5,10 +5,23 @@ package backup
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+)
+
+var (
+	// ErrQuota: the snapshot was stopped since the member's database grew towards its quota.
+	ErrQuota = errors.New("stopped before the quota")
+	// ErrStalled: a member sent nothing for too long.
+	ErrStalled = errors.New("snapshot stalled")
+	// ErrNoMember: no member gave a snapshot; why each did not is joined to it.
+	ErrNoMember = errors.New("no member gave a snapshot")
+	// ErrWrite: the snapshot could not be written where it was to go.
+	ErrWrite = errors.New("write snapshot")
 )
 
 // Source is a member that can give a snapshot.
@@ -27,11 +40,20 @@ type Options struct {
 	From string
 	// AbortAtQuota stops the stream when the member's database has grown to this
 	// share of its quota (0.9): while a snapshot is open etcd can't reuse freed pages.
+	// 0 is 0.9; negative: never. See guard for a database that begins above it.
 	AbortAtQuota float64
 	// Inspect reads revision, keys and hashes back from the finished temporary file.
+	// May be nil: then the report has no Contents.
 	Inspect func(ctx context.Context, path string) (etcd.Contents, error)
-	// OnEvent is told of every start, retry and progress; may be nil.
+	// OnEvent is told of every start, retry and progress; may be nil. It is called
+	// from one goroutine at a time.
 	OnEvent func(Event)
+
+	Timeout time.Duration // of one Status; 0: 5 s
+	// PollEvery is how often the member is asked for its size meanwhile; 0: 1 s.
+	PollEvery time.Duration
+	// StallAfter is how long a member may send nothing before another is tried; 0: 60 s.
+	StallAfter time.Duration
 }
 
 // Event is progress.
@@ -61,12 +83,126 @@ type Report struct {
 
 // SaveFile writes a snapshot to options.Path: temp file beside it, 0600, fsync,
 // Inspect, rename, fsync of the directory. A member that fails on the way is
-// given up for another, from the start.
+// given up for another, from the start. Errors: ErrWrite and the system's own
+// (fs.ErrExist, fs.ErrPermission, syscall.ENOSPC), which no other member could
+// mend; ErrQuota; ErrNoMember; the context's.
 func SaveFile(ctx context.Context, sources []Source, options Options) (*Report, error) {
-	panic("backup: internal error: not written yet")
+	target, err := newTarget(options.Path, options.Overwrite)
+	if err != nil {
+		return nil, err
+	}
+	defer target.discard()
+	report, err := run(ctx, sources, options, func(ctx context.Context, a *attempt) (*Report, error) {
+		return saveOnce(ctx, a, target, options)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := target.commit(); err != nil {
+		return nil, err
+	}
+	report.Path = options.Path
+	return report, nil
+}
+
+// saveOnce is one try, from the start of the file to what it holds.
+func saveOnce(ctx context.Context, a *attempt, target *target, options Options) (*Report, error) {
+	if err := target.rewind(); err != nil {
+		return nil, err
+	}
+	report, err := a.stream(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	if err := target.sync(); err != nil {
+		return nil, err
+	}
+	if options.Inspect == nil {
+		return report, nil
+	}
+	contents, err := options.Inspect(ctx, target.temp)
+	if err != nil {
+		return nil, fmt.Errorf("inspect snapshot: %w", err)
+	}
+	report.Contents = &contents
+	return report, nil
 }
 
 // WriteTo streams one snapshot to w. After the first byte there is no retry.
 func WriteTo(ctx context.Context, sources []Source, w io.Writer, options Options) (*Report, error) {
-	panic("backup: internal error: not written yet")
+	return run(ctx, sources, options, func(ctx context.Context, a *attempt) (*Report, error) {
+		out := &onceWriter{w: w}
+		report, err := a.stream(ctx, out)
+		if err != nil && out.begun {
+			return nil, &finalError{err}
+		}
+		return report, err
+	})
+}
+
+// onceWriter remembers that something was written, and marks w's errors.
+type onceWriter struct {
+	w     io.Writer
+	begun bool
+}
+
+func (o *onceWriter) Write(p []byte) (int, error) {
+	o.begun = true
+	n, err := o.w.Write(p)
+	if err != nil {
+		return n, fmt.Errorf("%w: %w", ErrWrite, err)
+	}
+	return n, nil
+}
+
+// run tries the candidates in order until one gives a report.
+func run(ctx context.Context, sources []Source, options Options, try func(context.Context, *attempt) (*Report, error)) (*Report, error) {
+	options = options.withDefaults()
+	candidates, passed, err := choose(ctx, sources, options)
+	if err != nil {
+		return nil, err
+	}
+	reasons := append([]error{ErrNoMember}, passed...)
+	for i, candidate := range candidates {
+		report, err := try(ctx, &attempt{candidate: candidate, options: options})
+		if err == nil {
+			report.Tries = i + 1
+			return report, nil
+		}
+		err = fmt.Errorf("%s: %w", candidate.Name, err)
+		if isFinal(ctx, err) {
+			return nil, err
+		}
+		reasons = append(reasons, err)
+		if i+1 < len(candidates) {
+			options.OnEvent(Event{Source: candidate.Name, Retry: err})
+		}
+	}
+	return nil, errors.Join(reasons...)
+}
+
+// finalError is an error after which no other member is to be tried.
+type finalError struct{ error }
+
+func (e *finalError) Unwrap() error { return e.error }
+
+func isFinal(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || errors.As(err, new(*finalError)) || errors.Is(err, ErrWrite) || errors.Is(err, ErrQuota)
+}
+
+func (o Options) withDefaults() Options {
+	if o.AbortAtQuota == 0 {
+		o.AbortAtQuota = 0.9
+	}
+	if o.OnEvent == nil {
+		o.OnEvent = func(Event) {}
+	}
+	for field, value := range map[*time.Duration]time.Duration{
+		&o.Timeout: 5 * time.Second, &o.PollEvery: time.Second, &o.StallAfter: time.Minute,
+	} {
+		if *field <= 0 {
+			*field = value
+		}
+	}
+	return o
 }

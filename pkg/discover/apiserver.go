@@ -42,7 +42,7 @@ func readAPIServer(pod *corev1.Pod) (APIServer, bool) {
 	return APIServer{}, false
 }
 
-func newAPIServer(pod *corev1.Pod, flags []flag) APIServer {
+func newAPIServer(pod *corev1.Pod, flags []option) APIServer {
 	values := map[string]string{}
 	for _, f := range flags {
 		if values[f.name] != "" && strings.HasPrefix(f.name, "etcd-servers") {

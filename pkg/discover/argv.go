@@ -14,8 +14,8 @@ type invocation struct {
 	env    map[string]string // what the script assigns before the program starts
 }
 
-// flag is one command-line flag, name without dashes. A bare flag has the value "true".
-type flag struct{ name, value string }
+// option is one command-line flag, name without dashes. A bare flag has the value "true".
+type option struct{ name, value string }
 
 // wrappers start the program that follows their own options.
 var wrappers = []string{
@@ -114,8 +114,8 @@ func recordAssignments(words []string, env map[string]string) {
 
 // parseFlags reads flags as Go's flag package does, but skips what is no flag: one
 // or two dashes, "--k=v", "--k v", bare "--k"; everything after "--" is left alone.
-func parseFlags(words []string) []flag {
-	var flags []flag
+func parseFlags(words []string) []option {
+	var flags []option
 	for i := 0; i < len(words); i++ {
 		if words[i] == "--" {
 			return flags
@@ -131,7 +131,7 @@ func parseFlags(words []string) []flag {
 				value = words[i]
 			}
 		}
-		flags = append(flags, flag{name, value})
+		flags = append(flags, option{name, value})
 	}
 	return flags
 }

@@ -74,7 +74,9 @@ func Credentials(ctx context.Context, client kubernetes.Interface, cluster Clust
 		return nil, err
 	}
 	if options.CA != "" {
-		return found, r.addCA(ctx, found, options.CA)
+		if err := r.addCA(ctx, found, options.CA); err != nil {
+			return nil, err
+		}
 	}
 	return found, nil
 }
@@ -137,7 +139,10 @@ func (r secretReader) known(ctx context.Context, at secretPlace) (*Secret, error
 	if at.caConfigMap == "" {
 		return found, nil
 	}
-	return found, r.addCA(ctx, found, at.namespace+"/"+at.caConfigMap)
+	if err := r.addCA(ctx, found, at.namespace+"/"+at.caConfigMap); err != nil {
+		return nil, err
+	}
+	return found, nil
 }
 
 // addCA takes the CA from a ConfigMap or, where there is none of that name, a Secret.

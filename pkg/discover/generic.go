@@ -101,7 +101,7 @@ func etcdctl(p process, endpoint string, files clientFiles) []string {
 	if p.env["ETCDCTL_ENDPOINTS"] != "" {
 		argv = []string{"env", "ETCDCTL_ENDPOINTS=" + endpoint, "etcdctl"}
 	}
-	for _, f := range []flag{
+	for _, f := range []option{
 		{"endpoints", endpoint},
 		{"cacert", files.ca}, {"cert", files.cert}, {"key", files.key},
 		{"command-timeout", commandTimeout},

@@ -122,12 +122,12 @@ func (r secretReader) data(ctx context.Context, namespace string, f file) (map[s
 // fileAt finds the Secret or ConfigMap behind a path in container.
 func fileAt(pod *corev1.Pod, container *corev1.Container, name string) (file, bool) {
 	for _, mount := range container.VolumeMounts {
-		inside, ok := strings.CutPrefix(path.Clean(name), path.Clean(mount.MountPath))
+		inside, ok := below(mount.MountPath, name)
 		volume := volumeOf(pod, mount.Name)
-		if name == "" || !ok || volume == nil {
+		if !ok || volume == nil {
 			continue
 		}
-		inside = strings.TrimPrefix(path.Join(mount.SubPath, inside), "/")
+		inside = path.Join(mount.SubPath, inside)
 		for _, source := range append(secretSources(volume), configMapSources(volume)...) {
 			if f, ok := source.at(inside); ok {
 				return f, true
@@ -135,6 +135,15 @@ func fileAt(pod *corev1.Pod, container *corev1.Container, name string) (file, bo
 		}
 	}
 	return file{}, false
+}
+
+// below is name relative to dir; dir may be the file itself, mounted by its subPath.
+func below(dir, name string) (string, bool) {
+	inside, ok := strings.CutPrefix(path.Clean(name), path.Clean(dir))
+	if !ok || inside != "" && inside[0] != '/' {
+		return "", false
+	}
+	return strings.TrimPrefix(inside, "/"), true
 }
 
 func volumeOf(pod *corev1.Pod, name string) *corev1.Volume {

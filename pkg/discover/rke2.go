@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"encoding/json"
 	"path"
 	"strings"
 
@@ -23,6 +24,7 @@ func rke2() distro {
 		}
 		return c
 	}
+	row.settings = rke2Settings
 	row.serving = func(process, Settings) serving {
 		return serving{
 			clientPort: 2379, peerPort: 2380, metricsPort: 2381,
@@ -38,6 +40,22 @@ func rke2() distro {
 		}
 	}
 	return row
+}
+
+// rke2Settings adds to the file's path what RKE2 wrote into it at the first start, and
+// notes in an annotation (k3s pkg/daemons/executor/executor.go, InitialOptions).
+func rke2Settings(p process) Settings {
+	settings := readSettings(p)
+	var initial map[string]string
+	if json.Unmarshal([]byte(p.pod.Annotations["etcd.k3s.io/initial"]), &initial) != nil {
+		return settings // the path alone will do
+	}
+	for name, value := range initial {
+		if value != "" {
+			settings[name] = Setting{value, FromFile}
+		}
+	}
+	return settings
 }
 
 func rke2ConfigFile(p process) string { return readSettings(p)["config-file"].Value }

@@ -67,10 +67,9 @@ func (s Settings) addEnv(env map[string]string, from Origin) {
 // those that hold a password never become a setting.
 func settingOf(variable string) (string, bool) {
 	name, ok := strings.CutPrefix(variable, "ETCD_")
-	if !ok || name == "" || strings.HasPrefix(name, "MANAGER_") || strings.Contains(name, "PASSWORD") {
-		return "", false
-	}
-	return strings.ToLower(strings.ReplaceAll(name, "_", "-")), true
+	foreign := name == "" || name == "IMAGE" || name == "STATIC_POD_VERSION" ||
+		strings.HasPrefix(name, "MANAGER_") || strings.Contains(name, "PASSWORD")
+	return strings.ToLower(strings.ReplaceAll(name, "_", "-")), ok && !foreign
 }
 
 // orFile is s, or only the config file where there is one: etcd then ignores flags

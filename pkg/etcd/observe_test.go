@@ -43,6 +43,7 @@ func blackhole(t *testing.T, name string) etcd.Source {
 }
 
 func TestObserveCluster(t *testing.T) {
+	t.Parallel() // it waits for a dead member
 	cluster := etcdtest.Start(t, 3, etcdtest.Options{})
 	leader := cluster.Members[cluster.Leader()]
 	sources := cluster.Sources()
@@ -72,7 +73,7 @@ func TestObserveCluster(t *testing.T) {
 		t.Cleanup(follower.Start)
 		others := append(slices.Clone(sources), blackhole(t, "black"),
 			etcd.Source{Name: "nocert", Err: errors.New("no client certificate was found")})
-		overview := etcd.Observe(t.Context(), others, 2*time.Second)
+		overview := etcd.Observe(t.Context(), others, 10*time.Second)
 		if len(overview.Members) != 5 {
 			t.Fatalf("rows %q, want five", names(overview))
 		}
@@ -80,7 +81,7 @@ func TestObserveCluster(t *testing.T) {
 		if dead.Status != nil || dead.Healthy || dead.Member == nil || !strings.Contains(dead.Error, "connection refused by 127.0.0.1:") {
 			t.Errorf("stopped member's row %+v", dead)
 		}
-		if row := rowOf(t, overview, "black"); row.Error != "no answer in 2s" || row.Member != nil {
+		if row := rowOf(t, overview, "black"); row.Error != "no answer in 10s" || row.Member != nil {
 			t.Errorf("blackhole's row %+v", row)
 		}
 		if row := rowOf(t, overview, "nocert"); row.Error != "no client certificate was found" {
@@ -122,7 +123,7 @@ func TestObserveWithoutQuorum(t *testing.T) {
 	}
 }
 
-func TestObserveLearnerAlarmAndUnstarted(t *testing.T) {
+func TestObserveLearnerAndAlarm(t *testing.T) {
 	cluster := etcdtest.Start(t, 1, etcdtest.Options{Plain: true, Quota: 1 << 20})
 	cluster.AddLearner()
 	ctx := timeout(t)
@@ -132,17 +133,34 @@ func TestObserveLearnerAlarmAndUnstarted(t *testing.T) {
 		_, err = raw.Put(ctx, "a", value)
 	}
 
+	raised, err := cluster.Open(0).Alarms(ctx) // which member was full first is chance
+	if err != nil || len(raised) == 0 {
+		t.Fatalf("Alarms = %v, %v", raised, err)
+	}
+
 	overview := etcd.Observe(t.Context(), cluster.Sources(), deadline)
 	learner := rowOf(t, overview, "b")
 	if !learner.Member.Learner || !learner.Healthy || learner.Error != "" {
 		t.Errorf("learner's row %+v", learner)
 	}
-	if row := rowOf(t, overview, "a"); !slices.Equal(row.Alarms, []string{"NOSPACE"}) || !row.Healthy || row.Quota != 1<<20 {
+	if row := rowOf(t, overview, "a"); !row.Healthy || row.Quota != 1<<20 {
 		t.Errorf("voter's row %+v", row)
 	}
 	v := overview.Verdict
-	if v.Level != etcd.LevelCritical || v.Voters != 1 || v.Healthy != 1 || !strings.Contains(strings.Join(v.Reasons, "\n"), "a has the alarm NOSPACE") {
+	if v.Level != etcd.LevelCritical || v.Voters != 1 || v.Healthy != 1 {
 		t.Errorf("verdict %+v", v)
+	}
+	for _, alarm := range raised {
+		name := cluster.Members[0].Name
+		if alarm.MemberID == cluster.Members[1].ID() {
+			name = cluster.Members[1].Name
+		}
+		if row := rowOf(t, overview, name); !slices.Equal(row.Alarms, []string{"NOSPACE"}) {
+			t.Errorf("row %+v, want an alarm", row)
+		}
+		if !slices.Contains(v.Reasons, name+" has the alarm NOSPACE") {
+			t.Errorf("reasons %q", v.Reasons)
+		}
 	}
 }
 

@@ -155,7 +155,7 @@ func TestSnapshotCancelledAndClosed(t *testing.T) {
 
 // TestSnapshotMemory streams far more than it may hold.
 func TestSnapshotMemory(t *testing.T) {
-	const size, bound = 200 << 20, 64 << 20
+	const size, bound = 64 << 20, 32 << 20
 	message := etcdtest.SnapshotMessages(make([]byte, 32<<10), nil)[0]
 	stub := &etcdtest.Stub{}
 	sum := sha256.New()
@@ -186,7 +186,7 @@ type heapSink struct {
 }
 
 func (s *heapSink) Write(p []byte) (int, error) {
-	if s.writes++; s.writes%1500 == 0 {
+	if s.writes++; s.writes%1000 == 0 {
 		var memory runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&memory)

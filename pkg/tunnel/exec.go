@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,7 +68,7 @@ func (c *command) run(ctx, setup context.Context, s server, stdout io.Writer) (s
 	// Client-go logs what it can't return; the logger in the context is silent.
 	err = executor.StreamWithContext(klog.NewContext(ctx, klog.Logger{}), remotecommand.StreamOptions{Stdout: out, Stderr: stderr})
 	if !started {
-		return false, err
+		return false, cmp.Or(a.spdy.refused, err)
 	}
 	return true, c.outcome(ctx, a, err, stderr)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -111,7 +112,11 @@ func withLimit(ctx context.Context, left int, do func(context.Context) error) er
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	return do(ctx)
+	err := do(ctx)
+	if errors.Is(err, os.ErrDeadlineExceeded) { // the network's deadline is the context's
+		return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
+	}
+	return err
 }
 
 // elsewhere tells whether another API server may do better.
@@ -154,7 +159,7 @@ func (s server) openSession(ctx context.Context, target target) (*session, error
 	if err != nil {
 		return nil, err
 	}
-	opened, err := openSession(wire, target)
+	opened, err := openSession(wire, target, pingPeriod)
 	if err != nil {
 		wire.kill()
 		return nil, err

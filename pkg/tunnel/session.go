@@ -69,8 +69,9 @@ type session struct {
 	goroutines sync.WaitGroup
 }
 
-// openSession starts both streams over wire, without waiting for the peer's answer.
-func openSession(wire wire, target target) (*session, error) {
+// openSession starts both streams over wire, without waiting for the peer's answer,
+// and pings the peer every pingPeriod.
+func openSession(wire wire, target target, pingPeriod time.Duration) (*session, error) {
 	s := &session{
 		target: target, wire: wire,
 		in:     bufio.NewReaderSize(wire, 8<<10),

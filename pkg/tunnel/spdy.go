@@ -21,6 +21,7 @@ import (
 type spdyUpgrader struct {
 	*spdy.SpdyRoundTripper
 	wire     wire        // after RoundTrip
+	refused  error       // what RoundTrip returned; remotecommand keeps only its text
 	upgraded bool        // NewConnection was called
 	status   atomic.Bool // an exec's error stream said something: how the command ended
 }
@@ -49,6 +50,7 @@ func (u *spdyUpgrader) RoundTrip(request *http.Request) (*http.Response, error) 
 	in := bufio.NewReader(conn)
 	response, err := readResponse(ctx, conn, in, request)
 	if err != nil {
+		u.refused = err
 		_ = conn.Close() // the first error says more
 		return nil, err
 	}

@@ -24,7 +24,7 @@ import (
 type hierarchies []string
 
 // errCgroupV2 is returned where only the unified hierarchy is mounted.
-var errCgroupV2 = errors.New("this machine has cgroup v2 only, and the test cluster knows cgroup v1")
+var errCgroupV2 = fmt.Errorf("%w; this machine has cgroup v2 only, which it does not know yet", ErrUnsupported)
 
 func findHierarchies(mountinfo io.Reader) (hierarchies, error) {
 	var found, unified hierarchies

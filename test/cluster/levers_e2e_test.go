@@ -7,13 +7,17 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kubectl-etcd/kubectl-etcd/test/cluster"
+	"github.com/kubectl-etcd/kubectl-etcd/test/cluster/image"
+	"github.com/kubectl-etcd/kubectl-etcd/test/cluster/load"
 )
 
 // TestClusterLevers pulls every lever once on a cluster of its own, takes it
@@ -162,6 +166,44 @@ func TestClusterLevers(t *testing.T) {
 		}
 	})
 
+	t.Run("load", func(t *testing.T) {
+		config, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig())
+		if err != nil {
+			t.Fatal(err)
+		}
+		report, err := load.Run(t.Context(), config, load.Options{Rate: 20, Duration: 20 * time.Second, Live: 5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%+v", report)
+		if report.Failed != 0 {
+			t.Errorf("%d writes failed, the last: %v", report.Failed, report.Last)
+		}
+		for _, kind := range []string{"configmap", "secret", "pod", "event"} {
+			for _, verb := range []string{"create ", "delete "} {
+				if report.Writes[verb+kind] == 0 {
+					t.Errorf("no %s%s in %v", verb, kind, report.Writes)
+				}
+			}
+		}
+		out := must(t, n0, "etcdctl get --prefix /registry/ --keys-only | grep /load/load- | wc -l")
+		if count, err := strconv.Atoi(strings.TrimSpace(out)); err != nil || count < 4*5 {
+			t.Errorf("etcd holds %q objects of the load, want at least 20", out)
+		}
+	})
+	t.Run("load an image", func(t *testing.T) {
+		im := image.Image{
+			Ref:   "registry.example.com/balancer:1",
+			Files: []image.File{{Source: filepath.Join(c.Dir(), "apibalancer"), Path: "/balancer"}},
+		}
+		if err := c.LoadImage(t.Context(), im); err != nil {
+			t.Fatal(err)
+		}
+		if got := must(t, n2, "ctr -n k8s.io images ls -q"); !strings.Contains(got, im.Ref+"\n") {
+			t.Errorf("images on node2:\n%s", got)
+		}
+	})
+
 	// Down has to manage in the worst moment, too.
 	pull(t, n0.Freeze, cluster.Machine)
 	pull(t, n1.Freeze, cluster.Etcd)
@@ -230,10 +272,8 @@ func connects(t *testing.T, from, to *cluster.Node, port int) bool {
 // etcdServes reports whether the etcd of to answers a read asked from from.
 func etcdServes(t *testing.T, from, to *cluster.Node) bool {
 	t.Helper()
-	return says(t, from, fmt.Sprintf(`ETCDCTL_CACERT=/etc/kubernetes/pki/etcd/ca.crt
-		ETCDCTL_CERT=/etc/kubernetes/pki/etcd/healthcheck-client.crt ETCDCTL_KEY=/etc/kubernetes/pki/etcd/healthcheck-client.key
-		export ETCDCTL_CACERT ETCDCTL_CERT ETCDCTL_KEY
-		timeout 10 etcdctl --endpoints https://%s:2379 get x --consistency=s >/dev/null 2>&1`, to.IP))
+	return says(t, from, fmt.Sprintf(
+		"timeout 10 etcdctl --endpoints https://%s:2379 get x --consistency=s >/dev/null 2>&1", to.IP))
 }
 
 // apiServes writes through the API, which needs a quorum; an API server that

@@ -5,7 +5,7 @@
 #
 # From the environment: NODE (its name), NODE_DIR (what it keeps, on the host),
 # CGROUPS (its cgroup directories, one per hierarchy), KUBERNETES, DEBIAN (folders
-# of binaries), IMAGES (folder of image tars), POD_SUBNET, PAUSE_IMAGE.
+# of binaries), POD_SUBNET, PAUSE_IMAGE.
 set -eu
 exec >>"$NODE_DIR/init.log" 2>&1 </dev/null
 
@@ -29,7 +29,6 @@ mount -t tmpfs -o mode=755 tmpfs /mnt
 mkdir_bind "$NODE_DIR" /mnt/node
 mkdir_bind "$KUBERNETES" /mnt/kubernetes
 mkdir_bind "$DEBIAN" /mnt/debian
-mkdir_bind "$IMAGES" /mnt/images
 cd /
 
 # Nothing is created in the host's /etc, /var and /opt: the node writes to
@@ -111,11 +110,6 @@ CONFIG
 containerd --config /run/containerd.toml >>/mnt/node/containerd.log 2>&1 &
 until ctr version >/dev/null 2>&1; do sleep 0.1; done
 
-# The images stay in /var/lib/containerd over a restart of the node.
-if [ ! -e /mnt/node/imported ]; then
-	for image in /mnt/images/*.tar; do ctr -n k8s.io images import "$image"; done
-	touch /mnt/node/imported
-fi
 touch /mnt/node/ready
 
 # What systemd does for kubelet elsewhere: start it once kubeadm has configured

@@ -37,8 +37,7 @@ func (n *Node) Dir() string { return filepath.Join(n.cluster.dir, n.Name) }
 // directories that Dir names.
 func (n *Node) Path(inNode string) string { return filepath.Join(n.Dir(), "fs", inNode) }
 
-// boot starts the node's first process and returns when containerd serves and
-// has its images.
+// boot starts the node's first process and returns when containerd serves.
 func (n *Node) boot(ctx context.Context) error {
 	if err := os.MkdirAll(n.Dir(), 0o700); err != nil {
 		return fmt.Errorf("boot %s: %w", n.Name, err)
@@ -90,6 +89,9 @@ func (n *Node) launch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := n.plantContainerd(ctx, supplies.containerd); err != nil {
+		return err
+	}
 	cmd := exec.CommandContext(ctx, "setsid", "--fork", "nsenter", "--net="+n.network(),
 		"unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child",
 		"bash", n.cluster.initScript())
@@ -99,11 +101,19 @@ func (n *Node) launch(ctx context.Context) error {
 		"CGROUPS="+strings.Join(n.cluster.hierarchies.dirs(n.Cgroup()), " "),
 		"KUBERNETES="+supplies.kubernetes,
 		"DEBIAN="+supplies.debian,
-		"IMAGES="+supplies.images,
 		"POD_SUBNET="+n.podSubnet(),
 		"PAUSE_IMAGE="+pauseImage,
 	)
 	return cmd.Run()
+}
+
+// plantContainerd gives the node its images, the first time it starts.
+func (n *Node) plantContainerd(ctx context.Context, seed string) error {
+	dir := n.Path("/var/lib/containerd")
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return plant(ctx, seed, dir)
 }
 
 // errDown is returned for what needs a node that runs.
@@ -124,7 +134,8 @@ func (n *Node) initPid() (int, error) {
 }
 
 // Run runs a shell script on the node, in its namespaces, as root, and returns
-// what it wrote to stdout. kubectl's and kubeadm's kubeconfig, ctr and etcdctl are at hand.
+// what it wrote to stdout. kubectl, kubeadm, ctr and etcdctl are at hand and know
+// the node's own API server or etcd.
 func (n *Node) Run(ctx context.Context, script string) (string, error) {
 	cmd, err := n.Command(ctx, "bash", "-euc", script)
 	if err != nil {
@@ -142,7 +153,12 @@ func (n *Node) Command(ctx context.Context, program string, args ...string) (*ex
 	const path = "/mnt/kubernetes:/mnt/debian/usr/bin:/mnt/debian/usr/sbin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	into := []string{
 		fmt.Sprintf("--target=%d", pid), "--mount", "--pid", "--net", "--uts", "--ipc", "--wd=/",
-		"env", "PATH=" + path, "KUBECONFIG=/etc/kubernetes/admin.conf", program,
+		"env", "PATH=" + path, "KUBECONFIG=/etc/kubernetes/admin.conf",
+		"ETCDCTL_ENDPOINTS=https://127.0.0.1:2379",
+		"ETCDCTL_CACERT=/etc/kubernetes/pki/etcd/ca.crt",
+		"ETCDCTL_CERT=/etc/kubernetes/pki/etcd/healthcheck-client.crt",
+		"ETCDCTL_KEY=/etc/kubernetes/pki/etcd/healthcheck-client.key",
+		program,
 	}
 	return exec.CommandContext(ctx, "nsenter", append(into, args...)...), nil
 }

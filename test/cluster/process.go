@@ -30,7 +30,7 @@ func gone(err error) bool {
 func signalIf(pid int, still func(pid int) bool, sig os.Signal) error {
 	p, err := os.FindProcess(pid)
 	if err != nil {
-		return nil //nolint:nilerr // ended already
+		return nil // ended already
 	}
 	defer p.Release()
 	if !still(pid) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -27,9 +28,9 @@ func (c *Cluster) Client() (*kubernetes.Clientset, error) {
 	return kubernetes.NewForConfig(config)
 }
 
-// WaitReady returns when every node is Ready, the four static pods of each are
-// Ready, and pods can be made in the default namespace. Levers that stop
-// something have to be undone before.
+// WaitReady returns when every node serves (etcd with a quorum, API server,
+// kubelet), the API calls it and its four static pods Ready, and pods can be made
+// in the default namespace. What levers stopped has to be started before.
 func (c *Cluster) WaitReady(ctx context.Context) error {
 	client, err := c.Client()
 	if err != nil {
@@ -37,13 +38,38 @@ func (c *Cluster) WaitReady(ctx context.Context) error {
 	}
 	what := "cluster " + c.state.Name + " is ready"
 	return eventually(ctx, readyTimeout, 500*time.Millisecond, what, func() (bool, error) {
-		err := c.ready(ctx, client)
+		// The nodes first, and each itself: for up to a minute after something
+		// has died, the API still calls it ready.
+		err := c.serve(ctx)
+		if err == nil {
+			err = c.calledReady(ctx, client)
+		}
 		return err == nil, err
 	})
 }
 
-// ready says what is missing.
-func (c *Cluster) ready(ctx context.Context, client kubernetes.Interface) error {
+func (c *Cluster) serve(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, n := range c.nodes {
+		group.Go(func() error { return n.serves(ctx) })
+	}
+	return group.Wait()
+}
+
+// serves asks the node's own etcd (a read that needs the quorum), API server and
+// kubelet.
+func (n *Node) serves(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	_, err := n.Run(ctx, fmt.Sprintf(`
+		etcdctl endpoint health >/dev/null
+		kubectl --server https://%s:6443 --request-timeout 10s get --raw /readyz >/dev/null
+		: </dev/tcp/127.0.0.1/10250`, n.IP))
+	return err
+}
+
+// calledReady says what the API does not call ready.
+func (c *Cluster) calledReady(ctx context.Context, client kubernetes.Interface) error {
 	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err

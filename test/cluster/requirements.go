@@ -15,7 +15,7 @@ import (
 )
 
 // ErrUnsupported is returned where no test cluster can be made.
-var ErrUnsupported = errors.New("a test cluster needs root on Linux; without, point KUBECONFIG at any cluster whose etcd runs in pods (kind, kubeadm, RKE2 …)")
+var ErrUnsupported = errors.New("a test cluster needs root on Linux with cgroup v1; without, point KUBECONFIG at any cluster whose etcd runs in pods (kind, kubeadm, RKE2 …)")
 
 // tools are the programs that making a cluster calls, and the Debian package of each.
 func tools() map[string]string {
@@ -30,6 +30,9 @@ func tools() map[string]string {
 // require checks the machine and installs the tools that are missing.
 func require(ctx context.Context, log io.Writer) error {
 	if err := supported(runtime.GOOS, os.Geteuid()); err != nil {
+		return err
+	}
+	if _, err := machineHierarchies(); err != nil {
 		return err
 	}
 	packages := missing(exec.LookPath)

@@ -4,6 +4,8 @@ package cluster
 
 import (
 	"context"
+	_ "embed"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +17,9 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/test/cluster/image"
 )
 
+//go:embed seed.sh
+var seedScript string
+
 const (
 	etcdTag    = binaries.EtcdVersion + "-0"
 	pauseImage = "registry.k8s.io/pause:" + binaries.PauseVersion
@@ -23,13 +28,15 @@ const (
 	// pods that tests start.
 	BusyboxImage = "registry.k8s.io/busybox:1.35"
 
-	// imagesRevision goes up with every change of what images() says.
+	// imagesRevision goes up with every change of what the images hold, and of seed.sh.
 	imagesRevision = "1"
 )
 
 // supplies are the folders that nodes are made of, all in the cache.
 type supplies struct {
-	kubernetes, debian, images string
+	kubernetes, debian string
+	// containerd is the state directory of a containerd that has every image.
+	containerd string
 }
 
 func fetchSupplies(ctx context.Context, log io.Writer) (supplies, error) {
@@ -45,12 +52,53 @@ func fetchSupplies(ctx context.Context, log io.Writer) (supplies, error) {
 	if err != nil {
 		return s, err
 	}
-	name := filepath.Join("images", filepath.Base(s.kubernetes)+"-"+filepath.Base(pause)+"-"+imagesRevision)
-	s.images, err = binaries.Cached(ctx, name, func(ctx context.Context, dir string) error {
-		fmt.Fprintln(log, "writing images (once)")
-		return writeImages(ctx, dir, s, pause)
+	parts := []string{filepath.Base(s.kubernetes), filepath.Base(pause), filepath.Base(s.debian), imagesRevision}
+	name := filepath.Join("containerd", strings.Join(parts, "-"))
+	s.containerd, err = binaries.Cached(ctx, name, func(ctx context.Context, dir string) error {
+		fmt.Fprintln(log, "making images (once)")
+		return seedContainerd(ctx, dir, s, pause)
 	})
 	return s, err
+}
+
+// seedContainerd writes the images and has a containerd unpack them into dir.
+// Each node's containerd starts from links to that, which is quicker than
+// unpacking again, takes no more disk, and shares the programs' memory.
+func seedContainerd(ctx context.Context, dir string, s supplies, pause string) error {
+	images, err := os.MkdirTemp(filepath.Dir(dir), "images-*")
+	if err != nil {
+		return err
+	}
+	err = writeImages(ctx, images, s, pause)
+	if err == nil {
+		cmd := exec.CommandContext(ctx, "unshare", "--mount", "--pid", "--fork", "--kill-child", "bash", "-c", seedScript)
+		cmd.Env = append(os.Environ(), "DIR="+dir, "DEBIAN="+s.debian, "IMAGES="+images)
+		_, err = output(cmd)
+	}
+	return errors.Join(err, os.RemoveAll(images))
+}
+
+// plant fills a node's still empty containerd directory from seed. What
+// containerd writes to in place, its databases, is copied; all else it only
+// reads, adds or deletes, so links do.
+func plant(ctx context.Context, seed, dir string) error {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return err
+	}
+	if err := run(ctx, "cp", "--archive", "--link", seed+"/.", dir); err != nil {
+		return err
+	}
+	databases, err := filepath.Glob(filepath.Join(seed, "*", "*.db"))
+	if err != nil {
+		return err
+	}
+	for _, db := range databases {
+		copied := filepath.Join(dir, strings.TrimPrefix(db, seed))
+		if err := run(ctx, "cp", "--remove-destination", db, copied); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func writeImages(ctx context.Context, dir string, s supplies, pause string) error {
@@ -64,7 +112,8 @@ func writeImages(ctx context.Context, dir string, s supplies, pause string) erro
 		Entrypoint: []string{"/pause"},
 	})
 	for _, im := range images {
-		if err := writeImage(dir, im); err != nil {
+		name, _, _ := strings.Cut(filepath.Base(im.Ref), ":")
+		if err := writeImage(filepath.Join(dir, name+".tar"), im); err != nil {
 			return err
 		}
 	}
@@ -104,16 +153,15 @@ func busyboxImage(ctx context.Context, busybox string) (image.Image, error) {
 	return im, nil
 }
 
-// writeImage writes im into dir, in a file named after it.
-func writeImage(dir string, im image.Image) (err error) {
-	layer, err := os.CreateTemp(dir, "layer-*")
+// writeImage writes im to the file at path.
+func writeImage(path string, im image.Image) error {
+	layer, err := os.CreateTemp(filepath.Dir(path), "layer-*")
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(layer.Name()) }()
+	defer os.Remove(layer.Name())
 	defer layer.Close()
-	name, _, _ := strings.Cut(filepath.Base(im.Ref), ":")
-	file, err := os.Create(filepath.Join(dir, name+".tar"))
+	file, err := os.Create(path)
 	if err != nil {
 		return err
 	}
@@ -122,4 +170,23 @@ func writeImage(dir string, im image.Image) (err error) {
 		return err
 	}
 	return file.Close()
+}
+
+// LoadImage puts an image on every node that runs, for pods with
+// imagePullPolicy Never or IfNotPresent: there is no registry.
+func (c *Cluster) LoadImage(ctx context.Context, im image.Image) error {
+	for _, n := range c.nodes {
+		if !n.Running(Machine) {
+			continue
+		}
+		file := filepath.Join(n.Dir(), "load.tar")
+		err := writeImage(file, im)
+		if err == nil {
+			_, err = n.Run(ctx, "ctr -n k8s.io images import /mnt/node/load.tar")
+		}
+		if err := errors.Join(err, os.RemoveAll(file)); err != nil {
+			return fmt.Errorf("load image %s on %s: %w", im.Ref, n.Name, err)
+		}
+	}
+	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
+	"golang.org/x/sync/errgroup"
 )
 
 // startWait bounds everything that waits for etcd here: generous, since it is
@@ -141,19 +142,24 @@ func (c *Cluster) Follower() int {
 	return -1
 }
 
-// Fill puts keys of size bytes each, in random contents that do not compress.
+// Fill puts keys of size bytes each, in random contents that do not compress. The
+// order is not the same every time.
 func (c *Cluster) Fill(keys, size int) {
 	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), startWait)
+	defer cancel()
 	client := c.Open(c.Leader()).Raw()
-	source := rand.NewChaCha8([32]byte{1})
-	value := make([]byte, size)
+	var puts errgroup.Group
+	puts.SetLimit(16) // several share a round of consensus
 	for i := range keys {
-		source.Read(value)
-		ctx, cancel := context.WithTimeout(c.t.Context(), startWait)
-		_, err := client.Put(ctx, fmt.Sprintf("/fill/%08d", i), string(value))
-		cancel()
-		must(c.t, "put", err)
+		puts.Go(func() error {
+			value := make([]byte, size)
+			rand.NewChaCha8([32]byte{byte(i), byte(i >> 8)}).Read(value)
+			_, err := client.Put(ctx, fmt.Sprintf("/fill/%08d", i), string(value))
+			return err
+		})
 	}
+	must(c.t, "fill", puts.Wait())
 }
 
 // AddLearner adds a member that does not vote and starts it.

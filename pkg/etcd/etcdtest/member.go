@@ -103,7 +103,8 @@ func (c *Cluster) configure(m *Member, state string) *embed.Config {
 	config.ElectionMs = 500
 	config.UnsafeNoFsync = true
 	config.EnableGRPCGateway = false
-	config.BcryptCost = 4 // the lowest: passwords of tests need no guarding
+	config.StrictReconfigCheck = false // else a learner may be added only after 5 s of quiet
+	config.BcryptCost = 4              // the lowest: passwords of tests need no guarding
 	config.QuotaBackendBytes = c.options.Quota
 	config.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
 	if !c.options.Plain {

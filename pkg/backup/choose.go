@@ -1,0 +1,137 @@
+package backup
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+)
+
+// maxLag is how many raft entries behind the others a member may be and still be
+// taken first. Snapshots of etcd's own start at 5000 (snapshot-catchup-entries).
+const maxLag = 1000
+
+// candidate is a source that answered.
+type candidate struct {
+	Source
+	status etcd.Status
+}
+
+// choose puts the sources that can give a snapshot in order, and says why the rest
+// can't. With options.From there is only that one.
+func choose(ctx context.Context, sources []Source, options Options) (candidates []candidate, passed []error, err error) {
+	if options.From != "" {
+		if sources, err = only(sources, options.From); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, answer := range askAll(ctx, sources, options) {
+		switch {
+		case answer.err != nil:
+			passed = append(passed, fmt.Errorf("%s: %w", answer.Name, answer.err))
+		case answer.status.Learner:
+			passed = append(passed, fmt.Errorf("%s: it is a learner, which gives no snapshot", answer.Name))
+		default:
+			candidates = append(candidates, answer.candidate)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	if err := sameCluster(candidates); err != nil {
+		return nil, nil, err
+	}
+	rank(candidates)
+	return candidates, passed, nil
+}
+
+func only(sources []Source, name string) ([]Source, error) {
+	var names []string
+	for _, source := range sources {
+		if source.Name == name {
+			return []Source{source}, nil
+		}
+		names = append(names, source.Name)
+	}
+	return nil, fmt.Errorf("no member %q: there are %s", name, strings.Join(names, ", "))
+}
+
+type answer struct {
+	candidate
+	err error
+}
+
+func askAll(ctx context.Context, sources []Source, options Options) []answer {
+	answers := make([]answer, len(sources))
+	var asked sync.WaitGroup
+	for i, source := range sources {
+		asked.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, options.Timeout)
+			defer cancel()
+			status, err := source.Client.Status(ctx)
+			answers[i] = answer{candidate: candidate{Source: source, status: status}, err: err}
+		})
+	}
+	asked.Wait()
+	return answers
+}
+
+// sameCluster refuses to choose between clusters.
+func sameCluster(candidates []candidate) error {
+	for _, c := range candidates {
+		if first := candidates[0]; c.status.ClusterID != first.status.ClusterID {
+			return errors.Join(
+				fmt.Errorf("the members are of different clusters: %s of %s, %s of %s",
+					first.Name, first.status.ClusterID, c.Name, c.status.ClusterID),
+				errors.New("name the one to take"))
+		}
+	}
+	return nil
+}
+
+// rank orders by how little a snapshot disturbs and how good it will be: sound
+// members before those with a CORRUPT alarm, in touch with a leader before not, in
+// sync before behind, followers before the leader (it has the most to do), then the
+// smallest database, which is open for the shortest time, then the name.
+func rank(candidates []candidate) {
+	var highest uint64
+	for _, c := range candidates {
+		highest = max(highest, c.status.RaftIndex)
+	}
+	slices.SortFunc(candidates, func(a, b candidate) int {
+		return cmp.Or(
+			falseFirst(a.corrupt(), b.corrupt()),
+			falseFirst(a.status.Leader == 0, b.status.Leader == 0),
+			falseFirst(a.behind(highest), b.behind(highest)),
+			falseFirst(a.leads(), b.leads()),
+			cmp.Compare(a.status.DBSize, b.status.DBSize),
+			strings.Compare(a.Name, b.Name),
+		)
+	})
+}
+
+func (c candidate) leads() bool { return c.status.Leader == c.status.MemberID }
+
+func (c candidate) behind(highest uint64) bool { return c.status.RaftApplied+maxLag < highest }
+
+// corrupt reads Status.Errors, which has alarms as "memberID:123 alarm:CORRUPT".
+func (c candidate) corrupt() bool {
+	return slices.ContainsFunc(c.status.Errors, func(text string) bool {
+		return strings.Contains(text, "CORRUPT") && strings.Contains(text, fmt.Sprint(uint64(c.status.MemberID)))
+	})
+}
+
+func falseFirst(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}

@@ -1,0 +1,170 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
+)
+
+func TestGuardLimits(t *testing.T) {
+	const quota = 1000
+	tests := []struct {
+		name  string
+		begin int64
+		share float64
+		note  string
+		stops map[int64]bool // by the size meanwhile
+	}{
+		{"below", 500, 0.9, "", map[int64]bool{0: false, 500: false, 899: false, 900: true, 2000: true}},
+		{"above the mark already", 920, 0.9, "uses 92% of its quota already; the snapshot stops if it grows to 96%",
+			map[int64]bool{0: false, 900: false, 920: false, 959: false, 960: true}},
+		{"at the quota already", 1000, 0.9, "at its quota already", map[int64]bool{1000: false, 5000: false}},
+		{"never", 500, -1, "", map[int64]bool{5000: false}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			client, err := etcd.Open(etcd.Endpoint{Name: "a", URL: "http://" + etcdtest.FreeAddr(t)}, etcd.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			a := &attempt{
+				candidate: candidate{Source: Source{Name: "a", Client: client, Quota: quota}, status: etcd.Status{DBSize: test.begin}},
+				options:   Options{AbortAtQuota: test.share}.withDefaults(),
+			}
+			g := a.newGuard(t.Context(), &meter{attempt: a})
+			if (test.note == "") != (g.note == "") || !strings.Contains(g.note, test.note) {
+				t.Errorf("note %q, want %q", g.note, test.note)
+			}
+			for size, stops := range test.stops {
+				if err := g.check(size); errors.Is(err, ErrQuota) != stops {
+					t.Errorf("at %d: %v, want a stop: %t", size, err, stops)
+				}
+			}
+		})
+	}
+}
+
+// churn puts, over and over, and compacts, until ctx ends.
+func churn(t *testing.T, ctx context.Context, client *etcd.Client) {
+	value := strings.Repeat("x", 100<<10)
+	for i := 0; ctx.Err() == nil; i++ {
+		answer, err := client.Raw().Put(ctx, fmt.Sprint("/churn/", i%20), value)
+		if err == nil && i%20 == 19 {
+			_, err = client.Raw().Compact(ctx, answer.Header.Revision)
+		}
+		if err != nil && ctx.Err() == nil {
+			t.Errorf("churn: %v", err)
+			return
+		}
+	}
+}
+
+// TestSlowReaderUnderChurn is the thing that the guard is for: a snapshot that is
+// read slowly while keys change makes the database grow.
+func TestSlowReaderUnderChurn(t *testing.T) {
+	const quota = 64 << 20
+	cluster := etcdtest.Start(t, 1, etcdtest.Options{Plain: true, Quota: quota})
+	cluster.Fill(100, 100<<10)
+	line := etcdtest.NewLine(cluster.Members[0].Addr())
+	endpoint := cluster.Members[0].Endpoint()
+	endpoint.Dial = line.Dial
+	client := cluster.OpenWith(endpoint, etcd.Options{})
+
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	churning := make(chan struct{})
+	writer := cluster.Open(0)
+	dir := t.TempDir()
+	var started bool
+	_, err := SaveFile(ctx, []Source{{Name: "etcd-a", Client: client}}, Options{
+		Path: filepath.Join(dir, "s.db"), AbortAtQuota: 0.5, PollEvery: 20 * time.Millisecond,
+		OnEvent: func(Event) {
+			if started {
+				return
+			}
+			started = true
+			line.Pace(256 << 10)
+			go func() { defer close(churning); churn(t, ctx, writer) }()
+		},
+	})
+	if !errors.Is(err, ErrQuota) || errors.Is(err, ErrNoMember) {
+		t.Errorf("SaveFile = %v, want ErrQuota", err)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 0 {
+		t.Errorf("left behind: %v", entries)
+	}
+	status, statusErr := writer.Status(ctx)
+	if statusErr != nil || status.DBSize >= quota || len(status.Errors) != 0 {
+		t.Errorf("the member's state %+v, %v: it was to stay below its quota", status, statusErr)
+	}
+	cancel()
+	<-churning
+}
+
+func TestStalledMemberIsGivenUp(t *testing.T) {
+	t.Parallel() // it waits for a silent member
+	cluster := etcdtest.Start(t, 3, etcdtest.Options{Plain: true})
+	cluster.Fill(100, 100<<10)
+	var sources []Source
+	lines := map[string]*etcdtest.Line{}
+	for _, member := range cluster.Members {
+		line := etcdtest.NewLine(member.Addr())
+		endpoint := member.Endpoint()
+		endpoint.Dial = line.Dial
+		lines[endpoint.Name] = line
+		sources = append(sources, Source{Name: endpoint.Name, Client: cluster.OpenWith(endpoint, etcd.Options{})})
+	}
+	var stalled string
+	var reason error
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	report, err := SaveFile(ctx, sources, Options{
+		Path: filepath.Join(t.TempDir(), "s.db"), PollEvery: 20 * time.Millisecond, StallAfter: 4 * time.Second, Timeout: 20 * time.Second,
+		OnEvent: func(e Event) {
+			if stalled == "" {
+				stalled = e.Source
+				lines[stalled].Hold()
+			}
+			if e.Retry != nil {
+				reason = e.Retry
+				lines[stalled].Release()
+			}
+		},
+	})
+	if err != nil || report.Member == stalled || report.Tries != 2 || !errors.Is(reason, ErrStalled) {
+		t.Errorf("report %+v, %v; gave up %s because of %v", report, err, stalled, reason)
+	}
+}
+
+func TestEstimate(t *testing.T) {
+	var events []Event
+	a := &attempt{candidate: candidate{Source: Source{Name: "a"}}, options: Options{OnEvent: func(e Event) { events = append(events, e) }}}
+	m := &meter{attempt: a, w: discard{}, began: time.Now().Add(-10 * time.Second), total: 4 << 20}
+	for range 4 {
+		m.Write(make([]byte, 1<<20))
+	}
+	if len(events) == 0 || !strings.Contains(events[0].Note, "about 40s in all at 0.1 MB/s") || events[0].Total != 4<<20 {
+		t.Fatalf("events %+v", events)
+	}
+	for _, e := range events[1:] {
+		if e.Note != "" {
+			t.Errorf("told again: %+v", e)
+		}
+	}
+	if len(events) > 2 { // four writes within a moment
+		t.Errorf("%d events: progress is not throttled", len(events))
+	}
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }

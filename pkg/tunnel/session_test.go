@@ -1,0 +1,96 @@
+package tunnel
+
+import (
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/streaming/pkg/httpstream"
+	"k8s.io/streaming/pkg/httpstream/spdy"
+)
+
+// startSession joins a conn to a SPDY peer over an in-memory network through which
+// nothing comes any more once the returned function was called.
+func startSession(t *testing.T, pingPeriod time.Duration, pod func(httpstream.Stream)) (c *conn, cut func()) {
+	t.Helper()
+	near, far := net.Pipe()
+	network := &lossy{Conn: near, lost: make(chan struct{})}
+	n := newNode(nil)
+	peer, err := spdy.NewServerConnection(far, n.accept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		<-n.streams // the error stream
+		pod(<-n.streams)
+	}()
+	s, err := openSession(wire{Conn: network, reader: network, network: network}, target{testPod, 2379}, pingPeriod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-s.opened
+	c = newConn(s)
+	t.Cleanup(func() {
+		_ = c.Close()
+		_ = far.Close()
+		<-peer.CloseChan()
+	})
+	return c, func() { close(network.lost) }
+}
+
+// lossy is a network that can lose everything written to it.
+type lossy struct {
+	net.Conn
+	lost chan struct{}
+}
+
+func (l *lossy) Write(p []byte) (int, error) {
+	if isClosed(l.lost) {
+		return len(p), nil
+	}
+	return l.Conn.Write(p)
+}
+
+// A host that lost its power sends no reset.
+func TestSessionGivesUpASilentPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, cut := startSession(t, pingPeriod, func(httpstream.Stream) {})
+		start := time.Now()
+		failed := make(chan error)
+		go func() {
+			_, err := c.Read(make([]byte, 1))
+			failed <- err
+		}()
+		time.Sleep(24 * time.Hour) // a conn lives for hours
+		synctest.Wait()
+		cut()
+		if err := <-failed; !errors.Is(err, ErrDropped) {
+			t.Errorf("read: %v, want ErrDropped", err)
+		}
+		if after := time.Since(start) - 24*time.Hour; after <= 0 || after > 2*time.Minute {
+			t.Errorf("given up after %s", after)
+		}
+	})
+}
+
+// A caller that does not read is no reason to give up the peer, whose answers to
+// pings wait behind the data. (In real time: the peer waits on mutexes, at which
+// synctest's clock stands still.)
+func TestSessionLetsACallerStall(t *testing.T) {
+	const size = 4 * maxBuffers * bufferSize
+	const period = time.Millisecond
+	c, _ := startSession(t, period, func(data httpstream.Stream) {
+		for range size / bufferSize {
+			_, _ = data.Write(make([]byte, bufferSize))
+		}
+		_ = data.Close()
+	})
+	eventually(t, "the session stalls", c.session.stalled.Load)
+	time.Sleep(20 * maxUnanswered * period)
+	if n, err := io.Copy(io.Discard, c); n != size || err != nil {
+		t.Errorf("%d bytes of %d, %v", n, size, err)
+	}
+}
