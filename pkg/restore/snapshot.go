@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 
@@ -51,11 +52,21 @@ func open(ctx context.Context, path string) (*Snapshot, error) {
 		return nil, err
 	}
 	defer file.Close()
-	sum, err := checkSeal(ctx, file, size)
+	s, err := read(ctx, file, size)
 	if err != nil {
 		return nil, err
 	}
-	d, err := openDatabase(ctx, file, size-sealSize)
+	s.Path = path
+	return s, nil
+}
+
+// read is Open of the size bytes of r.
+func read(ctx context.Context, r io.ReaderAt, size int64) (*Snapshot, error) {
+	sum, err := checkSeal(ctx, r, size)
+	if err != nil {
+		return nil, err
+	}
+	d, err := openDatabase(ctx, r, size-sealSize)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +74,7 @@ func open(ctx context.Context, path string) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Path, s.Size, s.SHA256 = path, size, sum
+	s.Size, s.SHA256 = size, sum
 	return s, nil
 }
 

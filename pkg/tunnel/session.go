@@ -3,7 +3,9 @@ package tunnel
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -57,10 +59,11 @@ type session struct {
 	remote  []byte      // the error stream; of the reading goroutine
 	readErr error       // why frames was closed; read it after that
 
-	opened     chan struct{} // the peer accepted the data stream
-	pongs      chan uint32   // ping ids of the peer's to send back
-	stalled    atomic.Bool   // the caller does not read: the peer's silence means nothing
-	unanswered atomic.Int32  // pings since the last frame
+	replies    map[spdy.StreamId]bool // of the peer to sendOpening; of the reading goroutine
+	opened     chan struct{}          // the peer accepted both streams
+	pongs      chan uint32            // ping ids of the peer's to send back
+	stalled    atomic.Bool            // the caller does not read: the peer's silence means nothing
+	unanswered atomic.Int32           // pings since the last frame
 
 	pingPeriod time.Duration
 	done       chan struct{} // closed by fail, which sets err before
@@ -76,7 +79,7 @@ func openSession(wire wire, target target, pingPeriod time.Duration) (*session, 
 		target: target, wire: wire,
 		in:     bufio.NewReaderSize(wire, 8<<10),
 		frames: make(chan []byte, maxBuffers), free: make(chan []byte, maxBuffers),
-		opened: make(chan struct{}), pongs: make(chan uint32, 1), done: make(chan struct{}),
+		replies: map[spdy.StreamId]bool{}, opened: make(chan struct{}), pongs: make(chan uint32, 1), done: make(chan struct{}),
 		pingPeriod: pingPeriod,
 	}
 	framer, err := spdy.NewFramer(&s.out, s.in)
@@ -90,6 +93,24 @@ func openSession(wire wire, target target, pingPeriod time.Duration) (*session, 
 	s.goroutines.Go(s.read)
 	s.goroutines.Go(s.ping)
 	return s, nil
+}
+
+// wait returns when the node has accepted both streams: leave before, and spdystream
+// there waits for ever to write to the one that it has not. What it says about the port
+// after that is for Read and Write to report, whether it is known by now or not.
+func (s *session) wait(ctx context.Context) error {
+	select {
+	case <-s.opened:
+		return nil
+	case <-s.done:
+		var said *Error
+		if isClosed(s.opened) || errors.As(s.err, &said) && said.Remote != "" {
+			return nil
+		}
+		return s.err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", errNodeSilent, ctx.Err())
+	}
 }
 
 // sendOpening asks for both streams in one write and ends the error stream's writing side.
@@ -315,11 +336,9 @@ func (s *session) readPayload(id spdy.StreamId, flags spdy.DataFlags, length int
 func (s *session) control(frame spdy.Frame) (event, error) {
 	switch f := frame.(type) {
 	case *spdy.SynReplyFrame:
-		if f.StreamId == dataStream && !isClosed(s.opened) {
+		s.replies[f.StreamId] = true
+		if s.replies[dataStream] && s.replies[errorStream] && !isClosed(s.opened) {
 			close(s.opened)
-			if f.CFHeader.Flags&spdy.ControlFlagFin != 0 {
-				return dataEnd, nil
-			}
 		}
 	case *spdy.RstStreamFrame:
 		if f.StreamId == dataStream {

@@ -81,7 +81,7 @@ func TestSessionGivesUpASilentPeer(t *testing.T) {
 // synctest's clock stands still.)
 func TestSessionLetsACallerStall(t *testing.T) {
 	const size = 4 * maxBuffers * bufferSize
-	const period = time.Millisecond
+	const period = 100 * time.Millisecond
 	c, _ := startSession(t, period, func(data httpstream.Stream) {
 		for range size / bufferSize {
 			_, _ = data.Write(make([]byte, bufferSize))
@@ -89,7 +89,7 @@ func TestSessionLetsACallerStall(t *testing.T) {
 		_ = data.Close()
 	})
 	eventually(t, "the session stalls", c.session.stalled.Load)
-	time.Sleep(20 * maxUnanswered * period)
+	time.Sleep(2 * maxUnanswered * period)
 	if n, err := io.Copy(io.Discard, c); n != size || err != nil {
 		t.Errorf("%d bytes of %d, %v", n, size, err)
 	}
