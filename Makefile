@@ -11,7 +11,7 @@ TESTCLUSTER = bin/testcluster
 .PHONY: help build test test-unit test-e2e lint bench demo clean test-cluster-tool cluster cluster-kubeconfig cluster-certs cluster-down cluster-load
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: build test-cluster-tool ## the main job on a real cluster: status, backup, a mistake, the restore
 	@test/demo/demo.sh
