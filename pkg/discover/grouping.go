@@ -139,15 +139,14 @@ func startedWith(a, b *Pod) bool {
 	return false
 }
 
-// nameTheRest names pods that the API servers say nothing about: first those that call
-// themselves events, with their peers; then by the port, etcd's own being main.
+// nameTheRest names pods that the API servers say nothing about: those that call
+// themselves events, then by the port, etcd's own being main.
 func nameTheRest(group []sighting, names []string) {
 	for i := range group {
 		if names[i] == "" && strings.Contains(group[i].pod.Name, "events") {
 			names[i] = "events"
 		}
 	}
-	spreadToPeers(group, names)
 	onePort := !slices.ContainsFunc(group, func(s sighting) bool { return s.pod.ClientPort != group[0].pod.ClientPort })
 	for i := range group {
 		switch port := group[i].pod.ClientPort; {

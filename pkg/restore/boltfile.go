@@ -257,13 +257,13 @@ func (f *boltFile) page(id uint64, depth int) (page, error) {
 	if p.id != id {
 		return page{}, damaged("page %d says that it is page %d", id, p.id)
 	}
-	if f.claimed != nil {
-		if err := f.claim(id, p.overflow+1); err != nil {
+	if p.overflow > 0 {
+		if p.data, err = f.read(id, p.overflow+1, depth); err != nil {
 			return page{}, err
 		}
 	}
-	if p.overflow > 0 {
-		if p.data, err = f.read(id, p.overflow+1, depth); err != nil {
+	if f.claimed != nil {
+		if err := f.claim(id, p.overflow+1); err != nil {
 			return page{}, err
 		}
 	}

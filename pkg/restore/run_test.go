@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	bolt "go.etcd.io/bbolt"
@@ -85,7 +86,7 @@ func TestRestoreBumped(t *testing.T) {
 	}
 	sameKeys(t, source, s)
 	for _, at := range []int64{old, old + 1, old + 100000} {
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // a watch that waits is a fault too
 		if got := <-s.Watch(ctx, "/registry/", clientv3.WithPrefix(), clientv3.WithRev(at)); !errors.Is(got.Err(), rpctypes.ErrCompacted) {
 			t.Errorf("a watch from %d got %v and %d events", at, got.Err(), len(got.Events))
 		}

@@ -32,6 +32,7 @@ const (
 	pingPeriod    = 10 * time.Second
 	maxUnanswered = 6 // pings; a silent peer is given up after a minute
 	closeLimit    = time.Second
+	verdictLimit  = 2 * time.Second // between the ends of the two streams
 )
 
 // session is SPDY/3.1 over one upgraded connection, reduced to what a port-forward
@@ -55,7 +56,8 @@ type session struct {
 	free    chan []byte // buffers to use again
 	buffers int         // made so far; of the reading goroutine
 	got     bool        // the pod sent something; of the reading goroutine
-	ended   bool        // frames is closed; of the reading goroutine
+	ended   bool        // the data stream is closed by the pod; of the reading goroutine
+	judged  bool        // the error stream is closed by the node; of the reading goroutine
 	remote  []byte      // the error stream; of the reading goroutine
 	readErr error       // why frames was closed; read it after that
 
@@ -242,30 +244,47 @@ func (s *session) close() {
 // read is the reading goroutine: it hands the data stream on and ends with the session.
 func (s *session) read() {
 	err := s.readData()
-	s.readErr, s.ended = err, true
-	close(s.frames)
-	if err == io.EOF { //nolint:errorlint // our own value; a wrapped one would be a dropped tunnel
-		err = s.readRest()
+	clean := err == io.EOF //nolint:errorlint // our own value; a wrapped one would be a dropped tunnel
+	if !clean {
+		_ = s.fail(err) // every write reports it, from before a read does
 	}
-	_ = s.fail(err) // every read and write reports it
+	s.readErr = err
+	close(s.frames)
+	if clean {
+		_ = s.fail(s.readRest())
+	}
 }
 
 // readData returns why the data stream ended: io.EOF when the pod closed it, else an *Error.
 func (s *session) readData() error {
 	for {
 		event, err := s.readFrame()
-		if err != nil {
-			return s.lost(err)
-		}
 		switch {
+		case err != nil:
+			return s.lost(err)
 		case event == dataReset:
 			return s.lost(errReset)
-		case event == dataEnd && len(s.remote) > 0:
-			return s.target.refused(string(s.remote), s.got)
 		case event == dataEnd:
-			return io.EOF
+			s.ended = true
+			return s.verdict()
 		}
 	}
+}
+
+// verdict waits, after the end of the data stream, for that of the error stream: only
+// then is it known how the data ended. Containerd closes the data stream first.
+func (s *session) verdict() error {
+	_ = s.wire.SetReadDeadline(time.Now().Add(verdictLimit)) // can't fail on an open wire
+	for !s.judged {
+		if _, err := s.readFrame(); err != nil {
+			break
+		}
+	}
+	_ = s.wire.SetReadDeadline(time.Time{})
+	if len(s.remote) > 0 {
+		return s.target.refused(string(s.remote), s.got)
+	}
+	return io.EOF
 }
 
 // readRest reads on after the pod closed its side, to see the connection end.
@@ -327,10 +346,14 @@ func (s *session) readPayload(id spdy.StreamId, flags spdy.DataFlags, length int
 	default:
 		_, err = s.in.Discard(length)
 	}
-	if err == nil && id == dataStream && flags&spdy.DataFlagFin != 0 {
+	if err != nil || flags&spdy.DataFlagFin == 0 {
+		return nothing, err
+	}
+	if id == dataStream {
 		return dataEnd, nil
 	}
-	return nothing, err
+	s.judged = s.judged || id == errorStream
+	return nothing, nil
 }
 
 func (s *session) control(frame spdy.Frame) (event, error) {
@@ -344,6 +367,7 @@ func (s *session) control(frame spdy.Frame) (event, error) {
 		if f.StreamId == dataStream {
 			return dataReset, nil
 		}
+		s.judged = true
 	case *spdy.GoAwayFrame:
 		return nothing, errGoAway
 	case *spdy.PingFrame:

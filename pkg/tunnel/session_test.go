@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/streaming/pkg/httpstream"
 	"k8s.io/streaming/pkg/httpstream/spdy"
 )
@@ -18,14 +19,17 @@ func startSession(t *testing.T, pingPeriod time.Duration, pod func(httpstream.St
 	t.Helper()
 	near, far := net.Pipe()
 	network := &lossy{Conn: near, lost: make(chan struct{})}
-	n := newNode(nil)
+	n := newNode(nil, false)
 	peer, err := spdy.NewServerConnection(far, n.accept)
 	if err != nil {
 		t.Fatal(err)
 	}
 	go func() {
-		<-n.streams // the error stream
-		pod(<-n.streams)
+		for range 2 { // they come in any order
+			if stream := <-n.streams; stream.Headers().Get(corev1.StreamType) == corev1.StreamTypeData {
+				pod(stream)
+			}
+		}
 	}()
 	s, err := openSession(wire{Conn: network, reader: network, network: network}, target{testPod, 2379}, pingPeriod)
 	if err != nil {
