@@ -26,7 +26,10 @@ const restoreExample = `  # What is there to restore from in this folder?
 
   # For other members than the snapshot's; the plan only
   kubectl etcd restore --from-file snapshot.db --out-dir restored --dry-run \
-    --initial-cluster a=https://10.0.0.1:2380,b=https://10.0.0.2:2380,c=https://10.0.0.3:2380`
+    --initial-cluster a=https://10.0.0.1:2380,b=https://10.0.0.2:2380,c=https://10.0.0.3:2380
+
+  # For the members of the cluster that is running now, above its highest revision
+  kubectl etcd restore --from-file snapshot.db --out-dir restored --live`
 
 const restoreLong = `Makes etcd data directories out of a snapshot. The file is verified first; a directory
 appears whole or not at all, and nothing that exists is written over. Nothing is done to a
@@ -37,7 +40,7 @@ compacted, so that no controller trusts what it cached; --bump-revision 0 leaves
 
 // restoreOptions are those of "kubectl etcd restore".
 type restoreOptions struct {
-	*session
+	target
 	fromFile       string
 	dataDir        string
 	member         string
@@ -49,13 +52,14 @@ type restoreOptions struct {
 	clearAlarms    bool
 	targetVersion  string
 	dryRun         bool
+	live           bool
 
 	members []restore.Target // of --initial-cluster
 }
 
 // newRestoreCommand builds "kubectl etcd restore".
 func newRestoreCommand(s *session) *cobra.Command {
-	o := &restoreOptions{session: s}
+	o := &restoreOptions{target: newTarget(s)}
 	c := &cobra.Command{
 		Use:     "restore",
 		Short:   "Make data directories out of a snapshot, and say how to put them in place",
@@ -81,7 +85,9 @@ func newRestoreCommand(s *session) *cobra.Command {
 	flags.Int64Var(&o.bump, "bump-revision", 0, "raise revisions by this much and mark them compacted (default 1000000000 for Kubernetes' keys, else 0)")
 	flags.BoolVar(&o.clearAlarms, "clear-alarms", false, "leave out the alarms that stand in the snapshot")
 	flags.StringVar(&o.targetVersion, "target-version", "", "the etcd that shall run it: 3.5, 3.6, 3.7 (default the snapshot's)")
+	flags.BoolVar(&o.live, "live", false, "take the members, and the highest known revision, from the cluster that is running")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "verify the file and print the plan")
+	o.addFlags(flags)
 	return c
 }
 
@@ -105,6 +111,11 @@ func (o *restoreOptions) complete() (err error) {
 		return usagef("--bump-revision can't be negative: a revision never goes back")
 	case o.targetVersion != "" && !minorVersion.MatchString(o.targetVersion):
 		return usagef("--target-version %q is not a minor version like 3.6", o.targetVersion)
+	}
+	if o.live {
+		if err := o.target.complete(nil); err != nil {
+			return err
+		}
 	}
 	if o.members, err = parseInitialCluster(o.initialCluster); err != nil {
 		return usagef("--initial-cluster: %w", err)
@@ -148,7 +159,18 @@ func (o *restoreOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	plan, err := restore.NewPlan(snapshot, o.planOptions())
+	options := o.planOptions()
+	if o.live {
+		found, err := o.askRunning(ctx)
+		if err != nil {
+			return err
+		}
+		options.HighestKnown = found.highest
+		if len(options.Members) == 0 {
+			options.Members = found.members
+		}
+	}
+	plan, err := restore.NewPlan(snapshot, options)
 	if err != nil {
 		return err
 	}

@@ -126,7 +126,7 @@ func TestStepsCanBeCopied(t *testing.T) {
 
 func TestKubectlForTheSteps(t *testing.T) {
 	s, _, _ := testSession(nil)
-	o := restoreOptions{session: s}
+	o := restoreOptions{target: newTarget(s)}
 	if got := o.kubectl(); got != "kubectl" {
 		t.Errorf("got %s", got)
 	}

@@ -233,7 +233,7 @@ func (t *target) direct() (*reach, error) {
 	}
 	r := &reach{cluster: discover.Cluster{Name: t.urls[0].Host}, way: wayDirect, refused: &refusals{}}
 	for _, u := range t.urls {
-		r.open(etcd.Source{Name: u.Host}, etcd.Endpoint{Name: u.Host, URL: u.String()}, options)
+		r.open(etcd.Source{Name: u.Host, Clients: []string{u.String()}}, etcd.Endpoint{Name: u.Host, URL: u.String()}, options)
 	}
 	return r, nil
 }

@@ -173,7 +173,7 @@ func errNoCertificates(cluster discover.Cluster) error {
 
 func podSource(pod discover.Pod) etcd.Source {
 	quota, _ := strconv.ParseInt(pod.Settings["quota-backend-bytes"].Value, 10, 64)
-	return etcd.Source{Name: pod.Name, Pod: pod.Name, Node: pod.Node, Quota: max(quota, 0), Peers: pod.PeerURLs}
+	return etcd.Source{Name: pod.Name, Pod: pod.Name, Node: pod.Node, Quota: max(quota, 0), Peers: pod.PeerURLs, Clients: pod.ClientURLs}
 }
 
 func (r *reach) addForward(dialer podDialer, pod discover.Pod, options etcd.Options) {
@@ -204,7 +204,7 @@ func (r *reach) addExec(dialer podDialer, pod discover.Pod) {
 		source.Reader = &etcd.Ctl{Run: func(ctx context.Context, args ...string) ([]byte, error) {
 			argv := append(append([]string{}, pod.Exec...), args...)
 			var out bytes.Buffer
-			err := dialer.Exec(ctx, tunnel.Pod{Namespace: pod.Namespace, Name: pod.Name}, pod.Container, argv, &out)
+			err := dialer.Exec(ctx, tunnel.Pod{Namespace: pod.Namespace, Name: pod.Name}, pod.ExecContainer, argv, &out)
 			r.refused.note(err, "pods/exec", pod.Namespace)
 			return out.Bytes(), err
 		}}

@@ -159,7 +159,7 @@ func TestLogin(t *testing.T) {
 }
 
 var tlsCluster = discover.Cluster{Name: "main", Pods: []discover.Pod{{
-	Namespace: "kube-system", Name: "etcd-node0", Container: "etcd", TLS: true, ClientPort: 2379,
+	Namespace: "kube-system", Name: "etcd-node0", Container: "etcd", ExecContainer: "etcd", TLS: true, ClientPort: 2379,
 	Exec: []string{"etcdctl", "--cacert=/ca"}, Settings: discover.Settings{"quota-backend-bytes": {Value: "8589934592"}},
 }}}
 

@@ -62,7 +62,7 @@ func identity(members []Member) string {
 
 // pair makes a row for every reading and for every member of the list. A reading
 // belongs to the member whose ID it gave; one without an answer to a member that is
-// left over and has one of its peer URLs, else to one of its name.
+// left over and has one of its peer URLs, else one of its client URLs, else its name.
 func pair(readings []reading, list []Member) []row {
 	rows := make([]row, len(readings))
 	taken := map[ID]bool{}
@@ -73,7 +73,7 @@ func pair(readings []reading, list []Member) []row {
 			taken[status.MemberID] = true
 		}
 	}
-	for _, match := range []func(Source, Member) bool{samePeer, sameName} {
+	for _, match := range []func(Source, Member) bool{samePeer, sameClient, sameName} {
 		for i := range rows {
 			if rows[i].reading.status == nil && rows[i].member == nil {
 				rows[i].member = claim(list, taken, func(m Member) bool { return match(rows[i].reading.source, m) })
@@ -110,15 +110,17 @@ func claim(list []Member, taken map[ID]bool, match func(Member) bool) *Member {
 	return nil
 }
 
-func samePeer(source Source, member Member) bool {
-	for _, peer := range source.Peers {
-		if slices.ContainsFunc(member.PeerURLs, func(url string) bool {
-			return strings.TrimRight(url, "/") == strings.TrimRight(peer, "/")
-		}) {
-			return true
-		}
-	}
-	return false
+func samePeer(source Source, member Member) bool { return share(source.Peers, member.PeerURLs) }
+
+func sameClient(source Source, member Member) bool { return share(source.Clients, member.ClientURLs) }
+
+// share tells whether a URL stands in both.
+func share(some, others []string) bool {
+	return slices.ContainsFunc(some, func(a string) bool {
+		return slices.ContainsFunc(others, func(b string) bool {
+			return strings.TrimRight(a, "/") == strings.TrimRight(b, "/")
+		})
+	})
 }
 
 // sameName knows a member by its pod or node: kubeadm's pod of member N is etcd-N,

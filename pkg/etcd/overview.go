@@ -7,13 +7,14 @@ import (
 
 // Source is a member to look at and the way to do it.
 type Source struct {
-	Name   string // pod name or host:port
-	Pod    string // empty without Kubernetes
-	Node   string
-	Quota  int64    // quota-backend-bytes from its settings; 0: unknown
-	Peers  []string // its peer URLs, to find it in the member list when it doesn't answer
-	Reader Reader
-	Err    error // why there is no Reader
+	Name    string // pod name or host:port
+	Pod     string // empty without Kubernetes
+	Node    string
+	Quota   int64    // quota-backend-bytes from its settings; 0: unknown
+	Peers   []string // its peer URLs, to find it in the member list when it doesn't answer
+	Clients []string // its client URLs, likewise
+	Reader  Reader
+	Err     error // why there is no Reader
 }
 
 // Overview is what all members said, each at its own moment.

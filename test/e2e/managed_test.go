@@ -58,7 +58,7 @@ func startBareAPIServer(t *testing.T) *bareAPIServer {
 		"--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1", "--secure-port", fmt.Sprint(apiPort),
 		"--cert-dir", filepath.Join(dir, "certs"), "--token-auth-file", tokens, "--authorization-mode", "RBAC",
 		"--service-account-key-file", key, "--service-account-signing-key-file", key,
-		"--service-account-issuer", "https://kubernetes.default.svc", "--service-cluster-ip-range", "10.96.0.0/16")
+		"--service-account-issuer", "https://kubernetes.default.svc", "--service-cluster-ip-range", "10.96.0.0/16", "--endpoint-reconciler-type", "none")
 
 	api := &bareAPIServer{kubeconfig: filepath.Join(dir, "kubeconfig")}
 	writeFile(t, api.kubeconfig, fmt.Sprintf(`apiVersion: v1

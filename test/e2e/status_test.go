@@ -107,7 +107,7 @@ func TestStatusWithOneNodeDown(t *testing.T) {
 
 	failOn := run(t, "status", "--timeout", "4s", "--fail-on", "warning")
 	failOn.wantExit(t, 3)
-	failOn.wantStdout(t, "2 of 3 members healthy", "can lose 0")
+	failOn.wantStdout(t, "2 of 3 members healthy", "can lose none")
 }
 
 func checkOneDead(t *testing.T, list statusList, dead string) {
@@ -137,7 +137,10 @@ func TestStatusWithoutQuorum(t *testing.T) {
 
 	got := onNode(t, node(t, "node0"), "status", "--timeout", "3s", "--endpoints", endpoints)
 	got.wantExit(t, 3)
-	got.wantStdout(t, "critical", "1 of 3 members", "quorum")
+	got.wantStdout(t, "critical", "0 of 3 members healthy", "quorum 2 is lost", "knows no leader")
+	if rows := strings.Count(got.stdout, "no answer"); rows != 2 {
+		t.Errorf("%d rows without an answer, want the two dead members once each:\n%s", rows, got.stdout)
+	}
 }
 
 func TestStatusWatchAppendsOnAPipe(t *testing.T) {
