@@ -95,7 +95,7 @@ func TestAPIServerDown(t *testing.T) {
 
 // TestOneAPIServerDown: the kubeconfig leads to a dead one first; the others serve.
 func TestOneAPIServerDown(t *testing.T) {
-	stop(t, node(t, "node0"), cluster.APIServer)
+	stop(t, cluster.APIServer, node(t, "node0"))
 	got := run(t, "status")
 	got.wantExit(t, 0)
 	got.wantStdout(t, "3 of 3 members healthy")

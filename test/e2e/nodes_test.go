@@ -23,14 +23,16 @@ func node(t *testing.T, name string) *cluster.Node {
 	return n
 }
 
-// stop stops a part of a node until the test ends, when the cluster is whole again.
-func stop(t *testing.T, n *cluster.Node, part cluster.Part) {
+// stop stops a part of nodes until the test ends, when the cluster is whole again.
+func stop(t *testing.T, part cluster.Part, nodes ...*cluster.Node) {
 	t.Helper()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 		defer cancel()
-		if err := n.Start(ctx, part); err != nil {
-			t.Errorf("start %s of %s again: %v", part, n.Name, err)
+		for _, n := range nodes {
+			if err := n.Start(ctx, part); err != nil {
+				t.Errorf("start %s of %s again: %v", part, n.Name, err)
+			}
 		}
 		if err := shared.WaitReady(ctx); err != nil {
 			t.Error(err)
@@ -38,8 +40,10 @@ func stop(t *testing.T, n *cluster.Node, part cluster.Part) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	if err := n.Stop(ctx, part); err != nil {
-		t.Fatalf("stop %s of %s: %v", part, n.Name, err)
+	for _, n := range nodes {
+		if err := n.Stop(ctx, part); err != nil {
+			t.Fatalf("stop %s of %s: %v", part, n.Name, err)
+		}
 	}
 }
 
