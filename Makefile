@@ -8,10 +8,32 @@ NODES   ?= 3
 TESTCLUSTER = bin/testcluster
 
 .DEFAULT_GOAL := help
-.PHONY: help build test-cluster-tool cluster cluster-kubeconfig cluster-certs cluster-down cluster-load
+.PHONY: help build test test-unit test-e2e lint bench demo clean test-cluster-tool cluster cluster-kubeconfig cluster-certs cluster-down cluster-load
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: build test-cluster-tool ## the main job on a real cluster: status, backup, a mistake, the restore
+	@test/demo/demo.sh
+
+test: test-unit test-e2e ## everything; needs root on Linux for its own clusters
+
+test-unit: ## what needs no cluster
+	go vet -tags e2e ./...
+	go test -race -timeout 20m ./...
+
+# One package after the other: each may start a cluster.
+test-e2e: ## journeys on a real cluster of three control planes, and the cluster's own tests
+	go test -tags e2e -count=1 -p 1 -timeout 60m ./test/...
+
+lint: ## golangci-lint, pinned in test/lint
+	go tool -modfile=test/lint/go.mod golangci-lint run --build-tags e2e ./...
+
+bench: build test-cluster-tool ## against kubectl port-forward and etcdctl, in one run, as ratios
+	go run ./test/bench
+
+clean: ## what make made here; the cache of built binaries stays
+	rm -rf bin
 
 build: ## bin/kubectl-etcd
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/kubectl-etcd ./cmd/kubectl-etcd

@@ -54,6 +54,18 @@ func testSession(environment map[string]string) (s *session, out, errOut *bytes.
 	return newSession(streams, func(name string) string { return environment[name] }), out, errOut
 }
 
+// checkUsage wants a usage error that says want; empty: no error.
+func checkUsage(t *testing.T, name string, err error, want string) {
+	t.Helper()
+	var usage *usageError
+	switch {
+	case want == "" && err != nil:
+		t.Errorf("%s: %v", name, err)
+	case want != "" && (!errors.As(err, &usage) || !strings.Contains(err.Error(), want)):
+		t.Errorf("%s: got %v, want %q", name, err, want)
+	}
+}
+
 // runError is a root whose command x ends with err.
 func runError(ctx context.Context, err error) (code int, stderr string) {
 	s, _, errOut := testSession(nil)

@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"bytes"
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -48,14 +47,7 @@ func TestRestoreComplete(t *testing.T) {
 		{"version", restoreOptions{fromFile: "f", outDir: "d", targetVersion: "3.6.1"}, "minor"},
 		{"members", restoreOptions{fromFile: "f", outDir: "d", initialCluster: "a"}, "--initial-cluster"},
 	} {
-		err := test.o.complete()
-		var usage *usageError
-		switch {
-		case test.want == "" && err != nil:
-			t.Errorf("%s: %v", test.name, err)
-		case test.want != "" && (!errors.As(err, &usage) || !strings.Contains(err.Error(), test.want)):
-			t.Errorf("%s: got %v, want %q", test.name, err, test.want)
-		}
+		checkUsage(t, test.name, test.o.complete(), test.want)
 	}
 }
 

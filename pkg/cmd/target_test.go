@@ -3,20 +3,12 @@ package cmd
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +19,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/tunnel"
 )
 
@@ -98,51 +91,20 @@ func TestTargetComplete(t *testing.T) {
 		o := newTarget(s)
 		o.timeout = time.Second
 		test.set(&o)
-		err := o.complete(test.args)
-		var usage *usageError
-		switch {
-		case test.want == "" && err != nil:
-			t.Errorf("%s: %v", test.name, err)
-		case test.want != "" && (!errors.As(err, &usage) || !strings.Contains(err.Error(), test.want)):
-			t.Errorf("%s: got %v, want %q", test.name, err, test.want)
-		}
+		checkUsage(t, test.name, o.complete(test.args), test.want)
 	}
 }
 
-// writeCert makes a self-signed client certificate and returns its files.
-func writeCert(t *testing.T, notAfter time.Time) tlsFiles {
+// writeCert issues a client certificate of an authority of its own.
+func writeCert(t *testing.T, leaf etcdtest.Leaf) tlsFiles {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: notAfter.Add(-48 * time.Hour), NotAfter: notAfter,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	f := tlsFiles{filepath.Join(dir, "ca.crt"), filepath.Join(dir, "client.crt"), filepath.Join(dir, "client.key")}
-	for path, block := range map[string]*pem.Block{
-		f.ca: {Type: "CERTIFICATE", Bytes: der}, f.cert: {Type: "CERTIFICATE", Bytes: der}, f.key: {Type: "PRIVATE KEY", Bytes: keyDER},
-	} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return f
+	return writePair(t, etcdtest.NewAuthority(t, "test"), leaf)
 }
 
 func TestCertificates(t *testing.T) {
 	now := time.Now()
-	good, other := writeCert(t, now.Add(24*time.Hour)), writeCert(t, now.Add(24*time.Hour))
-	expired, future := writeCert(t, now.Add(-time.Hour)), writeCert(t, now.Add(96*time.Hour))
+	good, other, expired := writeCert(t, etcdtest.Leaf{}), writeCert(t, etcdtest.Leaf{}), writeCert(t, etcdtest.Expired("client"))
+	future := writeCert(t, etcdtest.Leaf{NotBefore: now.Add(time.Hour), NotAfter: now.Add(2 * time.Hour)})
 	for _, test := range []struct {
 		name  string
 		files tlsFiles
@@ -153,7 +115,7 @@ func TestCertificates(t *testing.T) {
 		{"authority alone", tlsFiles{ca: good.ca}, nil, nil},
 		{"unreadable", tlsFiles{ca: "/nonexistent/ca.crt"}, []string{"read etcd's authority", "/nonexistent/ca.crt"}, os.ErrNotExist},
 		{"key of another", tlsFiles{good.ca, good.cert, other.key}, []string{good.cert, other.key, "private key does not match"}, nil},
-		{"expired", expired, []string{expired.cert, "ended at " + now.Add(-time.Hour).UTC().Format("2006-01-02T15:04")}, etcd.ErrExpired},
+		{"expired", expired, []string{expired.cert, "ended at " + now.Add(-24*time.Hour).UTC().Format("2006-01-02T")}, etcd.ErrExpired},
 		{"not yet valid", future, []string{future.cert, "begins at"}, etcd.ErrExpired},
 		{"no certificate", tlsFiles{ca: good.key}, []string{good.key, "holds no PEM certificate"}, nil},
 	} {
@@ -202,7 +164,7 @@ var tlsCluster = discover.Cluster{Name: "main", Pods: []discover.Pod{{
 }}}
 
 func TestCredentialsOrder(t *testing.T) {
-	flags, environment := writeCert(t, time.Now().Add(time.Hour)), writeCert(t, time.Now().Add(time.Hour))
+	flags, environment := writeCert(t, etcdtest.Leaf{}), writeCert(t, etcdtest.Leaf{})
 	env := map[string]string{"ETCDCTL_CACERT": environment.ca, "ETCDCTL_CERT": environment.cert, "ETCDCTL_KEY": environment.key}
 	known := func(_ context.Context, _ kubernetes.Interface, _ discover.Cluster, o discover.CredentialOptions) (*discover.Secret, error) {
 		return &discover.Secret{CA: []byte("x"), Source: "secret " + o.Secret}, nil

@@ -210,6 +210,7 @@ func TestFileAt(t *testing.T) {
 		"/projected/ca/ca.crt": {configMap: "map", key: "bundle"},
 		"/projected/other.crt": {},
 		"/certs-other/tls.crt": {},
+		"/certs.pem":           {},
 		"/host/tls.crt":        {},
 		"/missing/tls.crt":     {},
 		"":                     {},

@@ -81,15 +81,14 @@ func newCluster(name string, group []sighting, nodes nodeSet) Cluster {
 }
 
 // splitControlPlane tells the clusters apart whose pods look alike. In this order: what
-// the API servers say; the peers that a pod was started with; the client port.
+// the API servers say; the peers that a pod was started with; names and ports.
 func splitControlPlane(group []sighting, servers []APIServer) map[string][]sighting {
 	known := readStores(servers)
 	names := make([]string, len(group))
 	for i := range group {
 		names[i] = known.nameOf(&group[i].pod)
 	}
-	spread(group, names, arePeers)
-	spread(group, names, sharePort)
+	spreadToPeers(group, names)
 	nameTheRest(group, names)
 
 	split := map[string][]sighting{}
@@ -99,24 +98,24 @@ func splitControlPlane(group []sighting, servers []APIServer) map[string][]sight
 	return split
 }
 
-// spread gives pods without a name that of the pods related to them, where these agree.
-func spread(group []sighting, names []string, related func(a, b *Pod) bool) {
+// spreadToPeers gives pods without a name that of their peers, where these agree.
+func spreadToPeers(group []sighting, names []string) {
 	for changed := true; changed; {
 		changed = false
 		for i := range group {
 			if names[i] != "" {
 				continue
 			}
-			names[i] = agreedName(group, names, i, related)
+			names[i] = peersName(group, names, i)
 			changed = changed || names[i] != ""
 		}
 	}
 }
 
-func agreedName(group []sighting, names []string, i int, related func(a, b *Pod) bool) string {
+func peersName(group []sighting, names []string, i int) string {
 	agreed := ""
 	for j := range group {
-		if names[j] == "" || !related(&group[i].pod, &group[j].pod) {
+		if names[j] == "" || !arePeers(&group[i].pod, &group[j].pod) {
 			continue
 		}
 		if agreed != "" && agreed != names[j] {
@@ -140,18 +139,15 @@ func startedWith(a, b *Pod) bool {
 	return false
 }
 
-func sharePort(a, b *Pod) bool { return a.ClientPort == b.ClientPort }
-
-// nameTheRest names pods that the API servers say nothing about: first those that call
-// themselves events, with their peers; then by the port, etcd's own being main.
+// nameTheRest names pods that the API servers say nothing about: those that call
+// themselves events, then by the port, etcd's own being main.
 func nameTheRest(group []sighting, names []string) {
 	for i := range group {
 		if names[i] == "" && strings.Contains(group[i].pod.Name, "events") {
 			names[i] = "events"
 		}
 	}
-	spread(group, names, arePeers)
-	onePort := !slices.ContainsFunc(group, func(s sighting) bool { return !sharePort(&s.pod, &group[0].pod) })
+	onePort := !slices.ContainsFunc(group, func(s sighting) bool { return s.pod.ClientPort != group[0].pod.ClientPort })
 	for i := range group {
 		switch port := group[i].pod.ClientPort; {
 		case names[i] != "":

@@ -30,6 +30,18 @@ func setFlag(objects []runtime.Object, prefix, name, value string) {
 	}
 }
 
+// forgetNames takes from the events pods what their names tell.
+func forgetNames(objects []runtime.Object) {
+	for _, pod := range podsOf(objects) {
+		pod.Name = strings.Replace(pod.Name, "etcd-events", "etcd-second", 1)
+	}
+}
+
+// forgetPeers leaves each pod alone in its --initial-cluster, as 'kubeadm upgrade' does.
+func forgetPeers(objects []runtime.Object) {
+	setFlag(objects, "etcd-", "initial-cluster", "")
+}
+
 // moveEvents gives the events pods the ports of the main ones, on nodes of their own.
 func moveEvents(objects []runtime.Object) {
 	for _, pod := range podsOf(objects) {
@@ -52,29 +64,43 @@ func TestMainAndEventsNeverMix(t *testing.T) {
 		"kube-system/main":   {"etcd-node0", "etcd-node1", "etcd-node2"},
 		"kube-system/events": {"etcd-events-node0", "etcd-events-node1", "etcd-events-node2"},
 	}
+	nameless := map[string][]string{
+		"kube-system/main":   apart["kube-system/main"],
+		"kube-system/events": {"etcd-second-node0", "etcd-second-node1", "etcd-second-node2"},
+	}
 	for _, test := range []struct {
 		name   string
 		change func(objects []runtime.Object)
 		want   map[string][]string
 	}{
-		{"by ports on the loopback", func([]runtime.Object) {}, apart},
+		{"by ports on the loopback", func(o []runtime.Object) {
+			forgetNames(o)
+			forgetPeers(o)
+		}, nameless},
 		{"by addresses of all members", func(o []runtime.Object) {
+			forgetNames(o)
+			forgetPeers(o)
 			setFlag(o, "kube-apiserver", "etcd-servers", "https://10.0.0.10:2379,https://10.0.0.11:2379,https://10.0.0.12:2379")
 			setFlag(o, "kube-apiserver", overrides, "/events#https://10.0.0.10:2479;https://10.0.0.11:2479;https://10.0.0.12:2479")
-		}, apart},
+		}, nameless},
 		{"by ports behind a load balancer", func(o []runtime.Object) {
+			forgetNames(o)
+			forgetPeers(o)
 			setFlag(o, "kube-apiserver", "etcd-servers", "https://etcd.internal:2379")
 			setFlag(o, "kube-apiserver", overrides, "/events#https://etcd.internal:2479")
-		}, apart},
+		}, nameless},
 		{"by hosts, the ports being the same", func(o []runtime.Object) {
 			moveEvents(o)
+			forgetNames(o)
+			forgetPeers(o)
 			setFlag(o, "kube-apiserver", overrides, "/events#https://10.0.9.10:2379;https://10.0.9.11:2379;https://10.0.9.12:2379")
-		}, apart},
-		{"by peers, of one address only known", func(o []runtime.Object) {
+		}, nameless},
+		{"by peers, one address being known", func(o []runtime.Object) {
 			moveEvents(o)
+			forgetNames(o)
 			setFlag(o, "kube-apiserver", "etcd-servers", "https://10.0.0.10:2379")
 			setFlag(o, "kube-apiserver", overrides, "/events#https://10.0.9.10:2379")
-		}, apart},
+		}, nameless},
 		{"by names, behind load balancers with the same port", func(o []runtime.Object) {
 			moveEvents(o)
 			setFlag(o, "kube-apiserver", "etcd-servers", "https://etcd.internal:2379")
@@ -112,9 +138,7 @@ func TestMainAndEventsNeverMix(t *testing.T) {
 func TestUnknownSecondCluster(t *testing.T) {
 	objects := readFixture(t, "kubeadm-events/cluster.yaml")
 	setFlag(objects, "kube-apiserver", "etcd-servers-overrides", "")
-	for _, pod := range podsOf(objects) {
-		pod.Name = strings.Replace(pod.Name, "etcd-events", "etcd-second", 1)
-	}
+	forgetNames(objects)
 	got := layout(mustFind(t, Options{}, objects...))
 	want := map[string][]string{
 		"kube-system/main":      {"etcd-node0", "etcd-node1", "etcd-node2"},

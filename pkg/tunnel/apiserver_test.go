@@ -40,8 +40,11 @@ type apiServer struct {
 	refuse func(*http.Request) *metav1.Status
 	// noWebSocket: like an API server or a proxy that is too old for it.
 	noWebSocket bool
-	run         runCommand
-	protocols   protocols
+	// closesData: the node closes the data stream before it says why, as containerd
+	// does; else it resets it afterwards, as the kubelet's own server does.
+	closesData bool
+	run        runCommand
+	protocols  protocols
 }
 
 // startAPIServer starts an API server whose pods' ports are all at address.
@@ -135,7 +138,7 @@ func (a *apiServer) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	node := newNode(a.target)
+	node := newNode(a.target, a.closesData)
 	conn, err := spdy.NewServerConnection(portforward.NewTunnelingConnectionWithLogger(klog.Logger{}, ws), node.accept)
 	if err == nil {
 		node.serve(conn)
@@ -146,7 +149,7 @@ func (a *apiServer) serveSPDY(w http.ResponseWriter, r *http.Request) {
 	if _, err := httpstream.Handshake(r, w, []string{constants.PortForwardV1Name}); err != nil {
 		return
 	}
-	node := newNode(a.target)
+	node := newNode(a.target, a.closesData)
 	if conn := spdy.NewResponseUpgrader().UpgradeResponse(w, r, node.accept); conn != nil {
 		node.serve(conn)
 	}
@@ -155,12 +158,13 @@ func (a *apiServer) serveSPDY(w http.ResponseWriter, r *http.Request) {
 // node does what containerd does with one upgraded connection
 // (k8s.io/cri-streaming pkg/streaming/portforward and containerd's sandbox_portforward).
 type node struct {
-	target  func(port string) string
-	streams chan httpstream.Stream
+	target     func(port string) string
+	closesData bool
+	streams    chan httpstream.Stream
 }
 
-func newNode(target func(string) string) *node {
-	return &node{target: target, streams: make(chan httpstream.Stream, 1)}
+func newNode(target func(string) string, closesData bool) *node {
+	return &node{target: target, closesData: closesData, streams: make(chan httpstream.Stream, 1)}
 }
 
 func (n *node) accept(stream httpstream.Stream, _ <-chan struct{}) error {
@@ -192,7 +196,12 @@ func (n *node) forward(data, errs httpstream.Stream) {
 	defer data.Close() //nolint:errcheck // the end
 	defer errs.Close() //nolint:errcheck // the end
 	port := data.Headers().Get(corev1.PortHeader)
-	if err := splice(n.target(port), data); err != nil {
+	err := splice(n.target(port), data)
+	if n.closesData {
+		_ = data.Close()
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err != nil {
 		_, _ = fmt.Fprintf(errs, "error forwarding port %s to pod etcd-a, uid 1: %v", port, err)
 		_, _ = data.Reset(), errs.Reset()
 	}

@@ -92,22 +92,49 @@ func TestConnAddresses(t *testing.T) {
 
 func TestConnReportsTheNodesRefusal(t *testing.T) {
 	bothProtocols(t, func(t *testing.T, change func(*apiServer)) {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+		for _, closesData := range []bool{false, true} {
+			server := startAPIServer(t, strings.TrimPrefix(closedPort(t), "https://"), func(a *apiServer) {
+				a.closesData = closesData
+				change(a)
+			})
+			c := server.dial(t)
+			_, err := c.Read(make([]byte, 1))
+			var e *Error
+			if !errors.As(err, &e) || !errors.Is(err, ErrRefused) {
+				t.Fatalf("closes data first %v: read: %v, want ErrRefused", closesData, err)
+			}
+			if !strings.Contains(e.Remote, "connection refused") || e.Pod != testPod || e.Port != 2379 {
+				t.Errorf("error %+v does not hold the node's words", e)
+			}
+			if _, err := c.Write([]byte("x")); !errors.Is(err, ErrRefused) {
+				t.Errorf("write: %v, want ErrRefused", err)
+			}
 		}
-		_ = l.Close() // nothing listens there now
-		c := startAPIServer(t, l.Addr().String(), change).dial(t)
-		_, err = c.Read(make([]byte, 1))
-		var e *Error
-		if !errors.As(err, &e) || !errors.Is(err, ErrRefused) {
-			t.Fatalf("read: %v, want ErrRefused", err)
-		}
-		if !strings.Contains(e.Remote, "connection refused") || e.Pod != testPod || e.Port != 2379 {
-			t.Errorf("error %+v does not hold the node's words", e)
-		}
-		if _, err := c.Write([]byte("x")); !errors.Is(err, ErrRefused) {
-			t.Errorf("write: %v, want ErrRefused", err)
+	})
+}
+
+// A connection that the pod resets half-way must not look like a clean end.
+func TestConnResetByThePod(t *testing.T) {
+	bothProtocols(t, func(t *testing.T, change func(*apiServer)) {
+		for _, closesData := range []bool{false, true} {
+			address := startTCP(t, func(c *net.TCPConn) {
+				_, _ = io.WriteString(c, "half of")
+				_, _ = c.Read(make([]byte, 1))
+				_ = c.SetLinger(0) // so that closing resets
+			})
+			c := startAPIServer(t, address, func(a *apiServer) {
+				a.closesData = closesData
+				change(a)
+			}).dial(t)
+			if _, err := io.ReadFull(c, make([]byte, 7)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, ErrDropped) {
+				t.Errorf("closes data first %v: read: %v, want ErrDropped", closesData, err)
+			}
 		}
 	})
 }

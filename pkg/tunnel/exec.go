@@ -81,15 +81,21 @@ func (c *command) outcome(ctx context.Context, a *attempt, err error, stderr *ta
 		return c.target.error(context.Cause(ctx)) // the caller's end of ctx, or stdout's error
 	case errors.As(err, &exit):
 		return &ExitError{Pod: c.target.pod, Argv: c.argv, Code: exit.Code, Stderr: stderr.String()}
-	case err == nil && a.statusMissing():
-		return c.target.dropped(errNoStatus)
+	case a.statusMissing():
+		return c.target.dropped(cmp.Or(err, errNoStatus))
 	case err == nil:
 		return nil
-	case strings.HasPrefix(err.Error(), "error reading from error stream"): // remotecommand's errorstream.go
+	case brokeWebSocket(err):
 		return c.target.dropped(err)
 	default:
 		return c.target.refused(err.Error(), false)
 	}
+}
+
+// brokeWebSocket tells remotecommand's own errors from the node's, which have no type
+// either (its errorstream.go and websocket.go).
+func brokeWebSocket(err error) bool {
+	return strings.HasPrefix(err.Error(), "error reading from error stream") || strings.Contains(err.Error(), "next reader: ")
 }
 
 // url is the exec subresource with the command, as `kubectl exec` asks for it.

@@ -164,16 +164,11 @@ func (s server) openSession(ctx context.Context, target target) (*session, error
 		wire.kill()
 		return nil, err
 	}
-	select {
-	case <-opened.opened:
-		return opened, nil
-	case <-opened.done:
-		err = opened.err
-	case <-ctx.Done():
-		err = fmt.Errorf("%w: %w", errNodeSilent, ctx.Err())
+	if err := opened.wait(ctx); err != nil {
+		opened.close()
+		return nil, err
 	}
-	opened.close()
-	return nil, err
+	return opened, nil
 }
 
 // setupFailure is what the tried servers said.

@@ -3,7 +3,9 @@ package tunnel
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -30,6 +32,7 @@ const (
 	pingPeriod    = 10 * time.Second
 	maxUnanswered = 6 // pings; a silent peer is given up after a minute
 	closeLimit    = time.Second
+	verdictLimit  = 2 * time.Second // between the ends of the two streams
 )
 
 // session is SPDY/3.1 over one upgraded connection, reduced to what a port-forward
@@ -53,14 +56,16 @@ type session struct {
 	free    chan []byte // buffers to use again
 	buffers int         // made so far; of the reading goroutine
 	got     bool        // the pod sent something; of the reading goroutine
-	ended   bool        // frames is closed; of the reading goroutine
+	ended   bool        // the data stream is closed by the pod; of the reading goroutine
+	judged  bool        // the error stream is closed by the node; of the reading goroutine
 	remote  []byte      // the error stream; of the reading goroutine
 	readErr error       // why frames was closed; read it after that
 
-	opened     chan struct{} // the peer accepted the data stream
-	pongs      chan uint32   // ping ids of the peer's to send back
-	stalled    atomic.Bool   // the caller does not read: the peer's silence means nothing
-	unanswered atomic.Int32  // pings since the last frame
+	replies    map[spdy.StreamId]bool // of the peer to sendOpening; of the reading goroutine
+	opened     chan struct{}          // the peer accepted both streams
+	pongs      chan uint32            // ping ids of the peer's to send back
+	stalled    atomic.Bool            // the caller does not read: the peer's silence means nothing
+	unanswered atomic.Int32           // pings since the last frame
 
 	pingPeriod time.Duration
 	done       chan struct{} // closed by fail, which sets err before
@@ -76,7 +81,7 @@ func openSession(wire wire, target target, pingPeriod time.Duration) (*session, 
 		target: target, wire: wire,
 		in:     bufio.NewReaderSize(wire, 8<<10),
 		frames: make(chan []byte, maxBuffers), free: make(chan []byte, maxBuffers),
-		opened: make(chan struct{}), pongs: make(chan uint32, 1), done: make(chan struct{}),
+		replies: map[spdy.StreamId]bool{}, opened: make(chan struct{}), pongs: make(chan uint32, 1), done: make(chan struct{}),
 		pingPeriod: pingPeriod,
 	}
 	framer, err := spdy.NewFramer(&s.out, s.in)
@@ -90,6 +95,24 @@ func openSession(wire wire, target target, pingPeriod time.Duration) (*session, 
 	s.goroutines.Go(s.read)
 	s.goroutines.Go(s.ping)
 	return s, nil
+}
+
+// wait returns when the node has accepted both streams: leave before, and spdystream
+// there waits for ever to write to the one that it has not. What it says about the port
+// after that is for Read and Write to report, whether it is known by now or not.
+func (s *session) wait(ctx context.Context) error {
+	select {
+	case <-s.opened:
+		return nil
+	case <-s.done:
+		var said *Error
+		if isClosed(s.opened) || errors.As(s.err, &said) && said.Remote != "" {
+			return nil
+		}
+		return s.err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", errNodeSilent, ctx.Err())
+	}
 }
 
 // sendOpening asks for both streams in one write and ends the error stream's writing side.
@@ -221,30 +244,47 @@ func (s *session) close() {
 // read is the reading goroutine: it hands the data stream on and ends with the session.
 func (s *session) read() {
 	err := s.readData()
-	s.readErr, s.ended = err, true
-	close(s.frames)
-	if err == io.EOF { //nolint:errorlint // our own value; a wrapped one would be a dropped tunnel
-		err = s.readRest()
+	clean := err == io.EOF //nolint:errorlint // our own value; a wrapped one would be a dropped tunnel
+	if !clean {
+		_ = s.fail(err) // every write reports it, from before a read does
 	}
-	_ = s.fail(err) // every read and write reports it
+	s.readErr = err
+	close(s.frames)
+	if clean {
+		_ = s.fail(s.readRest())
+	}
 }
 
 // readData returns why the data stream ended: io.EOF when the pod closed it, else an *Error.
 func (s *session) readData() error {
 	for {
 		event, err := s.readFrame()
-		if err != nil {
-			return s.lost(err)
-		}
 		switch {
+		case err != nil:
+			return s.lost(err)
 		case event == dataReset:
 			return s.lost(errReset)
-		case event == dataEnd && len(s.remote) > 0:
-			return s.target.refused(string(s.remote), s.got)
 		case event == dataEnd:
-			return io.EOF
+			s.ended = true
+			return s.verdict()
 		}
 	}
+}
+
+// verdict waits, after the end of the data stream, for that of the error stream: only
+// then is it known how the data ended. Containerd closes the data stream first.
+func (s *session) verdict() error {
+	_ = s.wire.SetReadDeadline(time.Now().Add(verdictLimit)) // can't fail on an open wire
+	for !s.judged {
+		if _, err := s.readFrame(); err != nil {
+			break
+		}
+	}
+	_ = s.wire.SetReadDeadline(time.Time{})
+	if len(s.remote) > 0 {
+		return s.target.refused(string(s.remote), s.got)
+	}
+	return io.EOF
 }
 
 // readRest reads on after the pod closed its side, to see the connection end.
@@ -306,25 +346,28 @@ func (s *session) readPayload(id spdy.StreamId, flags spdy.DataFlags, length int
 	default:
 		_, err = s.in.Discard(length)
 	}
-	if err == nil && id == dataStream && flags&spdy.DataFlagFin != 0 {
+	if err != nil || flags&spdy.DataFlagFin == 0 {
+		return nothing, err
+	}
+	if id == dataStream {
 		return dataEnd, nil
 	}
-	return nothing, err
+	s.judged = s.judged || id == errorStream
+	return nothing, nil
 }
 
 func (s *session) control(frame spdy.Frame) (event, error) {
 	switch f := frame.(type) {
 	case *spdy.SynReplyFrame:
-		if f.StreamId == dataStream && !isClosed(s.opened) {
+		s.replies[f.StreamId] = true
+		if s.replies[dataStream] && s.replies[errorStream] && !isClosed(s.opened) {
 			close(s.opened)
-			if f.CFHeader.Flags&spdy.ControlFlagFin != 0 {
-				return dataEnd, nil
-			}
 		}
 	case *spdy.RstStreamFrame:
 		if f.StreamId == dataStream {
 			return dataReset, nil
 		}
+		s.judged = true
 	case *spdy.GoAwayFrame:
 		return nothing, errGoAway
 	case *spdy.PingFrame:

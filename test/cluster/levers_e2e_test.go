@@ -66,6 +66,9 @@ func TestClusterLevers(t *testing.T) {
 		apiServes(t, c)
 		pull(t, n2.Start, cluster.Etcd)
 		ready(t, c)
+		if !etcdServes(t, n0, n2) {
+			t.Error("the started etcd does not serve")
+		}
 	})
 	t.Run("freeze and thaw etcd", func(t *testing.T) {
 		pull(t, n1.Freeze, cluster.Etcd)
@@ -186,7 +189,7 @@ func TestClusterLevers(t *testing.T) {
 				}
 			}
 		}
-		out := must(t, n0, "etcdctl get --prefix /registry/ --keys-only | grep /load/load- | wc -l")
+		out := must(t, n0, cluster.Etcdctl+" get --prefix /registry/ --keys-only | grep /load/load- | wc -l")
 		if count, err := strconv.Atoi(strings.TrimSpace(out)); err != nil || count < 4*5 {
 			t.Errorf("etcd holds %q objects of the load, want at least 20", out)
 		}
@@ -273,7 +276,7 @@ func connects(t *testing.T, from, to *cluster.Node, port int) bool {
 func etcdServes(t *testing.T, from, to *cluster.Node) bool {
 	t.Helper()
 	return says(t, from, fmt.Sprintf(
-		"timeout 10 etcdctl --endpoints https://%s:2379 get x --consistency=s >/dev/null 2>&1", to.IP))
+		"timeout 10 %s --endpoints https://%s:2379 get x --consistency=s >/dev/null 2>&1", cluster.Etcdctl, to.IP))
 }
 
 // apiServes writes through the API, which needs a quorum; an API server that

@@ -134,8 +134,8 @@ func (n *Node) initPid() (int, error) {
 }
 
 // Run runs a shell script on the node, in its namespaces, as root, and returns
-// what it wrote to stdout. kubectl, kubeadm, ctr and etcdctl are at hand and know
-// the node's own API server or etcd.
+// what it wrote to stdout. kubectl (with KUBECONFIG set), kubeadm, ctr, etcdctl
+// (see Etcdctl) and etcdutl are at hand.
 func (n *Node) Run(ctx context.Context, script string) (string, error) {
 	cmd, err := n.Command(ctx, "bash", "-euc", script)
 	if err != nil {
@@ -143,6 +143,12 @@ func (n *Node) Run(ctx context.Context, script string) (string, error) {
 	}
 	return output(cmd)
 }
+
+// Etcdctl is how a script on a node asks the node's own etcd. Flags, not
+// ETCDCTL_* in the environment: etcdctl dies of a flag that repeats a variable,
+// and scripts bring flags of their own.
+const Etcdctl = "etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt" +
+	" --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt --key /etc/kubernetes/pki/etcd/healthcheck-client.key"
 
 // Command is a program to be run on the node, in its namespaces.
 func (n *Node) Command(ctx context.Context, program string, args ...string) (*exec.Cmd, error) {
@@ -153,12 +159,7 @@ func (n *Node) Command(ctx context.Context, program string, args ...string) (*ex
 	const path = "/mnt/kubernetes:/mnt/debian/usr/bin:/mnt/debian/usr/sbin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	into := []string{
 		fmt.Sprintf("--target=%d", pid), "--mount", "--pid", "--net", "--uts", "--ipc", "--wd=/",
-		"env", "PATH=" + path, "KUBECONFIG=/etc/kubernetes/admin.conf",
-		"ETCDCTL_ENDPOINTS=https://127.0.0.1:2379",
-		"ETCDCTL_CACERT=/etc/kubernetes/pki/etcd/ca.crt",
-		"ETCDCTL_CERT=/etc/kubernetes/pki/etcd/healthcheck-client.crt",
-		"ETCDCTL_KEY=/etc/kubernetes/pki/etcd/healthcheck-client.key",
-		program,
+		"env", "PATH=" + path, "KUBECONFIG=/etc/kubernetes/admin.conf", program,
 	}
 	return exec.CommandContext(ctx, "nsenter", append(into, args...)...), nil
 }

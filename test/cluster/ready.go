@@ -62,9 +62,9 @@ func (n *Node) serves(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	_, err := n.Run(ctx, fmt.Sprintf(`
-		etcdctl endpoint health >/dev/null
+		%s endpoint health >/dev/null
 		kubectl --server https://%s:6443 --request-timeout 10s get --raw /readyz >/dev/null
-		: </dev/tcp/127.0.0.1/10250`, n.IP))
+		: </dev/tcp/127.0.0.1/10250`, Etcdctl, n.IP))
 	return err
 }
 

@@ -36,7 +36,7 @@ func newRootCommand() *cobra.Command {
 		newPrintCommand(o, "dir", "Print the folder with everything of the cluster, its logs too", (*cluster.Cluster).Dir),
 		newShellCommand(o),
 		newWaitCommand(o),
-		newLoadCommand(o),
+		newLoadCommand(o), newWalkCommand(o),
 	)
 	for _, lever := range partLevers() {
 		root.AddCommand(newPartCommand(o, lever))

@@ -1,0 +1,44 @@
+//go:build unix
+
+// Command bench measures the product against its peers on one real cluster, in one
+// run, and prints ratios: absolute figures say more about the machine.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/test/cluster"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	size := flag.Int("mib", 400, "size of the database, MiB")
+	rounds := flag.Int("rounds", 5, "rounds; each measures every contestant once")
+	plugin := flag.String("plugin", "bin/kubectl-etcd", "the built plugin")
+	flag.Parse()
+	if err := run(ctx, *plugin, *size, *rounds); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, plugin string, mib, rounds int) (err error) {
+	c, err := cluster.Up(ctx, cluster.Options{Name: "bench", Nodes: 1, Log: os.Stderr})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		down, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+		defer cancel()
+		if e := c.Down(down); err == nil {
+			err = e
+		}
+	}()
+	return benchSnapshot(ctx, c, plugin, mib, rounds)
+}
