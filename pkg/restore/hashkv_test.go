@@ -1,9 +1,18 @@
 package restore
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"maps"
+	"os"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 // The set must stay small beside the keys: a big cluster has millions.
@@ -68,5 +77,52 @@ func TestLiveSetKeeps(t *testing.T) {
 		if n != 0 || set.keys() != tc.keys {
 			t.Errorf("%s: %d keys, want %d; count of kept is off by %d", tc.name, set.keys(), tc.keys, n)
 		}
+	}
+}
+
+// A compaction that is due but not done, with no key alive: etcd then leaves nothing
+// out but a tombstone at the compaction (kvHasher asks len(keep) > 0).
+func TestHashKVWithNothingToKeep(t *testing.T) {
+	records := map[string]string{
+		string(revisionBytes(2)):       "\x0a\x01k",
+		string(revisionBytes(3)) + "t": "\x0a\x01k",
+		string(revisionBytes(4)):       "\x0a\x01l",
+		string(revisionBytes(5)) + "t": "\x0a\x01l",
+	}
+	path := filepath.Join(t.TempDir(), "db")
+	db, err := bolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		meta, err := tx.CreateBucket([]byte(metaBucket))
+		if err != nil {
+			return err
+		}
+		keys, err := tx.CreateBucket([]byte(keyBucket))
+		for key, value := range records {
+			err = errors.Join(err, keys.Put([]byte(key), []byte(value)))
+		}
+		return errors.Join(err, meta.Put([]byte(scheduledCompactKey), revisionBytes(5)))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data = sealed(data)
+	got, err := read(t.Context(), bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := crc32.New(castagnoli)
+	want.Write([]byte(keyBucket))
+	for _, key := range slices.Sorted(maps.Keys(records))[:3] {
+		want.Write([]byte(key + records[key]))
+	}
+	if got.Contents.HashKV != want.Sum32() || got.Contents.CompactRevision != 5 || got.Contents.Keys != 0 {
+		t.Errorf("%+v, want HashKV %d", got.Contents, want.Sum32())
 	}
 }

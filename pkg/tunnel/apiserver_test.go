@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -58,6 +59,7 @@ func startAPIServer(t *testing.T, address string, change func(*apiServer)) *apiS
 		change(a)
 	}
 	a.Server = httptest.NewUnstartedServer(a)
+	a.Config.ErrorLog = log.New(io.Discard, "", 0) // refused certificates
 	a.network = &network{Listener: a.Listener, conns: map[net.Conn]bool{}}
 	a.Listener = a.network
 	a.StartTLS()

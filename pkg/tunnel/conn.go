@@ -1,7 +1,6 @@
 package tunnel
 
 import (
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -204,5 +203,3 @@ var _ interface {
 	net.Conn
 	CloseWrite() error
 } = (*conn)(nil)
-
-var _ io.ReadWriteCloser = (*conn)(nil)

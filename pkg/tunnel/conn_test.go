@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -237,15 +238,22 @@ func TestConnWriteDeadlineCutsABlockedWrite(t *testing.T) {
 	t.Cleanup(func() { close(hold) })
 	c := startAPIServer(t, address, nil).dial(t)
 	failed := make(chan error, 1)
+	var written atomic.Int64
 	go func() {
 		for {
-			if _, err := c.Write(make([]byte, 1<<20)); err != nil {
+			n, err := c.Write(make([]byte, bufferSize))
+			if err != nil {
 				failed <- err
 				return
 			}
+			written.Add(int64(n))
 		}
 	}()
-	time.Sleep(50 * time.Millisecond) // most likely blocked by now; right either way
+	eventually(t, "the write blocks", func() bool {
+		before := written.Load()
+		time.Sleep(300 * time.Millisecond)
+		return before > 0 && written.Load() == before
+	})
 	if err := c.SetWriteDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
@@ -320,8 +328,8 @@ func ourGoroutines() []string {
 }
 
 func TestConnsDoNotDelayEachOther(t *testing.T) {
-	// Every pod sends 8 MiB; one conn is not read.
-	const size = 8 << 20
+	// Every pod sends 2 MiB; one conn is not read.
+	const size = 2 << 20
 	address := startTCP(t, func(c *net.TCPConn) { _, _ = c.Write(make([]byte, size)) })
 	server := startAPIServer(t, address, nil)
 	dialer := server.dialer(t, Options{})
@@ -335,7 +343,7 @@ func TestConnsDoNotDelayEachOther(t *testing.T) {
 				return
 			}
 			defer c.Close() //nolint:errcheck // read to its end
-			if n, err := io.Copy(io.Discard, io.LimitReader(c, 1<<20)); err != nil || n != 1<<20 {
+			if n, err := io.Copy(io.Discard, io.LimitReader(c, 1<<18)); err != nil || n != 1<<18 {
 				t.Errorf("%d bytes, %v", n, err)
 			}
 		})

@@ -121,7 +121,7 @@ func TestEtcdThroughTheTunnel(t *testing.T) {
 		client := connect(t, server.dialer(t, Options{}), tlsConfig)
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		for i := range 20 {
+		for i := range 8 {
 			if _, err := client.Put(ctx, fmt.Sprintf("key%d", i), string(make([]byte, 300<<10))); err != nil {
 				t.Fatal(err)
 			}
@@ -153,7 +153,7 @@ func checkSnapshot(t *testing.T, ctx context.Context, client *clientv3.Client) {
 	}
 	defer snapshot.Snapshot.Close() //nolint:errcheck // read to its end
 	db, err := io.ReadAll(snapshot.Snapshot)
-	if err != nil || len(db) < 6<<20 {
+	if err != nil || len(db) < 2<<20 {
 		t.Fatalf("snapshot of %d bytes, %v", len(db), err)
 	}
 	split := len(db) - sha256.Size

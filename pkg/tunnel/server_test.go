@@ -219,28 +219,34 @@ func TestDialWithNoServerLeft(t *testing.T) {
 }
 
 func TestDialEndsWithItsContext(t *testing.T) {
-	late := make(chan struct{})
-	slow := startAPIServer(t, startTCP(t, echo), func(a *apiServer) {
-		a.refuse = func(*http.Request) *metav1.Status {
-			<-late
-			return nil
+	bothProtocols(t, func(t *testing.T, change func(*apiServer)) {
+		late := make(chan struct{})
+		slow := startAPIServer(t, startTCP(t, echo), func(a *apiServer) {
+			change(a)
+			a.refuse = func(r *http.Request) *metav1.Status {
+				if !a.noWebSocket || r.Method == http.MethodPost {
+					<-late
+				}
+				return nil
+			}
+		})
+		d := slow.dialer(t, Options{})
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		_, err := d.DialContext(ctx, testPod, 2379)
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrUnreachable) {
+			t.Errorf("dial past its deadline: %v", err)
 		}
+		ctx, cancel = context.WithCancel(t.Context())
+		cancel()
+		_, err = d.DialContext(ctx, testPod, 2379)
+		if !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnreachable) {
+			t.Errorf("cancelled dial: %v", err)
+		}
+		eventually(t, "our goroutines end", func() bool { return len(ourGoroutines()) == 0 })
+		close(late)
+		eventually(t, "the server's connections end", func() bool { return slow.network.count() == 0 })
 	})
-	d := slow.dialer(t, Options{})
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err := d.DialContext(ctx, testPod, 2379)
-	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrUnreachable) {
-		t.Errorf("dial past its deadline: %v", err)
-	}
-	ctx, cancel = context.WithCancel(t.Context())
-	cancel()
-	_, err = d.DialContext(ctx, testPod, 2379)
-	if !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnreachable) {
-		t.Errorf("cancelled dial: %v", err)
-	}
-	close(late)
-	eventually(t, "nothing is left", func() bool { return slow.network.count() == 0 && len(ourGoroutines()) == 0 })
 }
 
 func TestNewRefusesWhatItCannotUse(t *testing.T) {

@@ -3,7 +3,6 @@ package tunnel
 import (
 	"bufio"
 	"context"
-	"io"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -107,5 +106,3 @@ func (s statusStream) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
-
-var _ io.Reader = statusStream{}
