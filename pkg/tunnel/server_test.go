@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -230,6 +231,8 @@ func TestDialEndsWithItsContext(t *testing.T) {
 				return nil
 			}
 		})
+		answer := sync.OnceFunc(func() { close(late) })
+		t.Cleanup(answer)
 		d := slow.dialer(t, Options{})
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
@@ -244,7 +247,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 			t.Errorf("cancelled dial: %v", err)
 		}
 		eventually(t, "our goroutines end", func() bool { return len(ourGoroutines()) == 0 })
-		close(late)
+		answer()
 		eventually(t, "the server's connections end", func() bool { return slow.network.count() == 0 })
 	})
 }
