@@ -84,5 +84,10 @@ type Verdict struct {
 	Voters  int      `json:"voters"`
 	Healthy int      `json:"healthy"`
 	Quorum  int      `json:"quorum"`
-	CanLose int      `json:"canLose"` // voters that may still fail before writes stop; negative: quorum is lost
+	// CanLose is how many voters may still fail before writes stop; negative when
+	// quorum is lost or unknown.
+	CanLose int `json:"canLose"`
+	// HasQuorum: a linearizable read passed. Nil when no voter could be reached, which
+	// says nothing about etcd.
+	HasQuorum *bool `json:"hasQuorum,omitempty"`
 }

@@ -31,7 +31,8 @@ func judge(o Overview) Verdict {
 // judgement is a verdict that is being made.
 type judgement struct {
 	Verdict
-	leader string // its name; empty: none
+	leader  string // its name; empty: none
+	reached bool   // some voter answered
 }
 
 func (j *judgement) critical(format string, args ...any) { j.note(LevelCritical, format, args...) }
@@ -66,9 +67,17 @@ func (j *judgement) count(members []MemberView) {
 		if m.Healthy {
 			j.Healthy++
 		}
+		j.reached = j.reached || m.Status != nil
 	}
 	j.Quorum = j.Voters/2 + 1
 	j.CanLose = j.Healthy - j.Quorum
+	if j.Healthy > 0 || j.reached {
+		has := j.Healthy > 0
+		j.HasQuorum = &has
+	}
+	if j.Healthy > 0 {
+		j.CanLose = max(j.CanLose, 0)
+	}
 }
 
 // findLeader is the leader's name at the highest term that anybody is at.
@@ -91,7 +100,9 @@ func (j *judgement) findLeader(members []MemberView) string {
 	case len(leaders) > 1:
 		j.critical("%d members are called leader at term %d", len(leaders), term)
 	case leader == 0:
-		j.critical("no member knows a leader")
+		if j.reached {
+			j.critical("no member knows a leader")
+		}
 		return ""
 	}
 	return nameOf(members, leader)
@@ -108,8 +119,12 @@ func nameOf(members []MemberView, id ID) string {
 
 func (j *judgement) judgeQuorum() {
 	switch {
-	case j.CanLose < 0:
+	case j.HasQuorum == nil:
+		j.critical("no member could be reached: whether etcd has quorum is not known")
+	case !*j.HasQuorum:
 		j.critical("quorum is lost: %d of %d voters healthy, %d needed", j.Healthy, j.Voters, j.Quorum)
+	case j.Healthy < j.Quorum:
+		j.warn("a linearizable read passed, so there is quorum, but only %d of %d voters could be reached healthy", j.Healthy, j.Voters)
 	case j.CanLose == 0 && j.Voters > 1:
 		j.warn("no further member may fail: %d of %d voters healthy, %d needed", j.Healthy, j.Voters, j.Quorum)
 	}
@@ -145,6 +160,9 @@ func (j *judgement) judgeMember(m MemberView) {
 
 // summarize is one line: "3 of 3 members healthy, leader etcd-a, quorum 2, can lose 1".
 func (j *judgement) summarize() string {
+	if j.HasQuorum == nil {
+		return fmt.Sprintf("none of %d members could be reached, quorum unknown", j.Voters)
+	}
 	parts := []string{fmt.Sprintf("%d of %d members healthy", j.Healthy, j.Voters)}
 	if j.leader == "" {
 		parts = append(parts, "no leader")
@@ -152,7 +170,7 @@ func (j *judgement) summarize() string {
 		parts = append(parts, "leader "+j.leader)
 	}
 	switch {
-	case j.CanLose < 0:
+	case !*j.HasQuorum:
 		parts = append(parts, fmt.Sprintf("quorum %d is lost", j.Quorum))
 	case j.Voters == 1:
 		parts = append(parts, "no redundancy")

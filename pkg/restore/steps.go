@@ -74,7 +74,7 @@ func NextSteps(plan *Plan, options StepOptions) []Step {
 	if len(w.nodes) > 1 {
 		steps = append(steps, w.otherAPIs())
 	}
-	return append(steps, w.kubelets(), w.discard())
+	return append(steps, w.kubelets(), w.healthy(), w.discard())
 }
 
 // walk writes the steps down.
@@ -212,6 +212,18 @@ func (w walk) kubelets() Step {
 	})
 	s.Where = "every node, workers too"
 	return s
+}
+
+func (w walk) healthy() Step {
+	status := "kubectl etcd status" + strings.TrimPrefix(w.Kubectl, "kubectl")
+	return Step{
+		ID: "healthy", Title: "See that etcd is whole again", Where: "here",
+		Commands: []string{
+			"timeout 300 sh -c " + quote("until "+status+" >/dev/null 2>&1; do sleep 2; done"),
+			status,
+		},
+		Check: "Every member is healthy.",
+	}
 }
 
 func (w walk) discard() Step {

@@ -45,6 +45,7 @@ func TestNextStepsInOrder(t *testing.T) {
 		{"look", "here", nil},
 		{"other-apiservers", "node b, node c", all[1:]},
 		{"kubelets", "every node, workers too", all},
+		{"healthy", "here", nil},
 		{"discard", every, all},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
