@@ -207,7 +207,7 @@ func (o *restoreOptions) printPlan(plan *restore.Plan) error {
 func (o *restoreOptions) printReport(report *restore.Report) error {
 	done := restored{Report: *report}
 	if report.Plan.Snapshot.Contents.Kubernetes {
-		done.Next = restore.NextSteps(&report.Plan, restore.StepOptions{Kubectl: o.kubectl()})
+		done.Next = restore.NextSteps(&report.Plan, restore.StepOptions{Kubectl: o.kubectl("kubectl"), Status: o.kubectl("kubectl", "etcd", "status")})
 	}
 	if o.format.Structured() {
 		return o.format.Print(o.Out, render.Object{Kind: "Restore", Name: report.Plan.Token, Value: done})
@@ -223,9 +223,8 @@ type restored struct {
 	Next []restore.Step `json:"nextSteps,omitempty"`
 }
 
-// kubectl is the command that reaches the cluster that this one was pointed at.
-func (o *restoreOptions) kubectl() string {
-	argv := []string{"kubectl"}
+// kubectl is argv with the flags that reach the cluster that this command was pointed at.
+func (o *restoreOptions) kubectl(argv ...string) string {
 	if path := *o.kube.KubeConfig; path != "" {
 		argv = append(argv, "--kubeconfig", path)
 	}

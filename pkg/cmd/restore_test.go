@@ -127,11 +127,11 @@ func TestStepsCanBeCopied(t *testing.T) {
 func TestKubectlForTheSteps(t *testing.T) {
 	s, _, _ := testSession(nil)
 	o := restoreOptions{target: newTarget(s)}
-	if got := o.kubectl(); got != "kubectl" {
+	if got := o.kubectl("kubectl"); got != "kubectl" {
 		t.Errorf("got %s", got)
 	}
 	*s.kube.Context, *s.kube.KubeConfig = "my context", "/etc/k"
-	if got, want := o.kubectl(), "kubectl --kubeconfig /etc/k --context 'my context'"; got != want {
+	if got, want := o.kubectl("kubectl"), "kubectl --kubeconfig /etc/k --context 'my context'"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -32,6 +32,8 @@ type StepOptions struct {
 	Copy string
 	// Kubectl is kubectl with the flags that choose the cluster: "kubectl".
 	Kubectl string
+	// Status is the command that tells how etcd is: "kubectl etcd status".
+	Status string
 	// RestartKubelet is the command on a node: "systemctl restart kubelet".
 	RestartKubelet string
 }
@@ -46,6 +48,7 @@ func (o StepOptions) withDefaults() StepOptions {
 		{&o.HealthAddr, "127.0.0.1:2381"},
 		{&o.Copy, "scp -rp {src} root@{host}:{dst}"},
 		{&o.Kubectl, "kubectl"},
+		{&o.Status, "kubectl etcd status"},
 		{&o.RestartKubelet, "systemctl restart kubelet"},
 	} {
 		if *d.field == "" {
@@ -215,12 +218,11 @@ func (w walk) kubelets() Step {
 }
 
 func (w walk) healthy() Step {
-	status := "kubectl etcd status" + strings.TrimPrefix(w.Kubectl, "kubectl")
 	return Step{
 		ID: "healthy", Title: "See that etcd is whole again", Where: "here",
 		Commands: []string{
-			"timeout 300 sh -c " + quote("until "+status+" >/dev/null 2>&1; do sleep 2; done"),
-			status,
+			"timeout 300 sh -c " + quote("until "+w.Status+" >/dev/null 2>&1; do sleep 2; done"),
+			w.Status,
 		},
 		Check: "Every member is healthy.",
 	}

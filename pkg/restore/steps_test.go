@@ -76,7 +76,7 @@ func TestNextStepsOfOneMember(t *testing.T) {
 		switch s.ID {
 		case "stop", "stopped": // every etcd, also of members that are made elsewhere
 			want = []string{"a", "b", "c"}
-		case "copy", "look":
+		case "copy", "look", "healthy":
 			want = nil
 		}
 		if !slices.Equal(s.On, want) {
@@ -112,7 +112,7 @@ func TestNextStepsMoveTheFiles(t *testing.T) {
 	node := filepath.Join(root, "no de") // a space: everything must be quoted
 	o := StepOptions{
 		ManifestDir: filepath.Join(node, "manifests"), DataDir: filepath.Join(node, "etcd"),
-		HealthAddr: health, Copy: "cp -rp {src} {dst}", Kubectl: "true", RestartKubelet: "true",
+		HealthAddr: health, Copy: "cp -rp {src} {dst}", Kubectl: "true", Status: "true", RestartKubelet: "true",
 	}
 	write := func(name, content string) {
 		path := filepath.Join(node, name)
