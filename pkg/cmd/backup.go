@@ -144,7 +144,7 @@ func (o *backupOptions) take(ctx context.Context, r *reach, sources []backup.Sou
 	progress := render.NewProgress(o.ErrOut, render.Detect(o.ErrOut, o.getenv, o.colors), "snapshot")
 	defer progress.Done()
 	options := backup.Options{
-		From: o.from, AbortAtQuota: o.quotaShare, Overwrite: o.overwrite,
+		From: o.from, AbortAtQuota: o.quotaShare, Overwrite: o.overwrite, Timeout: o.timeout,
 		Inspect: restore.Inspect, OnEvent: func(e backup.Event) { showBackupEvent(progress, e) },
 	}
 	if o.toStdout() {

@@ -2,13 +2,16 @@ package cmd
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
 )
 
@@ -48,6 +51,21 @@ func TestBackupSources(t *testing.T) {
 	r.sources, r.clients = r.sources[:1], r.clients[:1]
 	if _, err := r.backupSources(); !errors.Is(err, down) || !strings.Contains(err.Error(), "a: gone") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A member that takes the connection and says nothing is given up after --timeout.
+func TestBackupAsksWithTimeout(t *testing.T) {
+	s, _, _ := testSession(nil)
+	o := &backupOptions{target: newTarget(s), file: filepath.Join(t.TempDir(), "s.db"), quotaShare: 0.9, now: time.Now}
+	o.endpoints, o.timeout = []string{"http://" + etcdtest.Blackhole(t)}, 50*time.Millisecond
+	if err := o.target.complete(nil); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // less than backup's own default
+	defer cancel()
+	if err := o.run(ctx); !errors.Is(err, backup.ErrNoMember) || ctx.Err() != nil {
+		t.Errorf("got %v, want that no member gave a snapshot", err)
 	}
 }
 
