@@ -111,7 +111,7 @@ func (s *session) screenOn(w io.Writer) *render.Screen {
 
 // notice writes a line for people; results go to stdout, never here.
 func (s *session) notice(format string, args ...any) {
-	_, _ = fmt.Fprintf(s.ErrOut, format+"\n", args...)
+	_, _ = fmt.Fprintln(s.ErrOut, render.Clean(fmt.Sprintf(format, args...)))
 }
 
 // restConfig is the kubeconfig's choice of API server, checked first: client-go
