@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -113,12 +114,18 @@ func (o *backupOptions) run(ctx context.Context) (err error) {
 	}
 	report, err := o.take(ctx, r, sources)
 	if err != nil {
-		if refusal := r.refused.explain(ctx); refusal != nil {
-			return refusal
-		}
-		return err
+		return r.explainBackup(ctx, err)
 	}
 	return o.print(report)
+}
+
+// explainBackup names the missing right where that is why no member gave a snapshot: a
+// full disk stays a full disk, whatever was refused before.
+func (r *reach) explainBackup(ctx context.Context, err error) error {
+	if !errors.Is(err, backup.ErrNoMember) {
+		return err
+	}
+	return cmp.Or(r.refused.explain(ctx), err)
 }
 
 // backupSources are the members that could be opened; none is an error.

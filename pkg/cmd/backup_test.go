@@ -9,10 +9,14 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/tunnel"
 )
 
 func TestDefaultBackupName(t *testing.T) {
@@ -78,6 +82,24 @@ func TestBackupEvents(t *testing.T) {
 	want := "snapshot: 50% (50 B of 100 B)\na: tunnel dropped; trying another member from the start\nexpected to take 3s\n"
 	if out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}
+
+// A refused tunnel is the reason only where no member was left.
+func TestBackupErrorIsNotHiddenByARefusal(t *testing.T) {
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: "http://" + etcdtest.FreeAddr(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &reach{refused: &refusals{client: client}}
+	r.refused.note(&tunnel.Error{Err: tunnel.ErrForbidden}, "pods/portforward", "kube-system")
+	for _, err := range []error{backup.ErrWrite, backup.ErrQuota, context.Canceled} {
+		if got := r.explainBackup(t.Context(), err); got != err { //nolint:errorlint // the very same
+			t.Errorf("%v became %v", err, got)
+		}
+	}
+	if got := r.explainBackup(t.Context(), backup.ErrNoMember); !errors.Is(got, tunnel.ErrForbidden) {
+		t.Errorf("got %v, want the refusal", got)
 	}
 }
 
