@@ -84,6 +84,9 @@ func (o *backupOptions) complete(args []string) (err error) {
 	if o.toStdout() && o.format.Structured() {
 		return usagef("-f - and -o %s both want standard output", o.output)
 	}
+	if o.toStdout() && render.Detect(o.Out, o.getenv, o.colors).TTY {
+		return usagef("-f - would write the database to this terminal: redirect it, or name a file")
+	}
 	return nil
 }
 
