@@ -274,6 +274,16 @@ func TestBackupNeedsCertificatesAndOneCluster(t *testing.T) {
 	}
 }
 
+// A negative quota is etcd's own way to say that there is none; 0 is its default.
+func TestPodQuota(t *testing.T) {
+	for value, want := range map[string]int64{"": 0, "0": 0, "8589934592": 8 << 30, "-1": -1} {
+		pod := discover.Pod{Settings: discover.Settings{"quota-backend-bytes": {Value: value}}}
+		if got := podSource(pod).Quota; got != want {
+			t.Errorf("%q: got %d, want %d", value, got, want)
+		}
+	}
+}
+
 // However much is logged, a Secret's content is not.
 func TestLogHoldsNoSecret(t *testing.T) {
 	const key = "VEhFLUtFWQ=="
