@@ -28,7 +28,7 @@ var (
 type Source struct {
 	Name   string // pod name or host:port
 	Client *etcd.Client
-	Quota  int64 // quota-backend-bytes from its settings; 0: unknown
+	Quota  int64 // quota-backend-bytes from its settings; 0: unknown, negative: none
 }
 
 // Options says how SaveFile works.

@@ -32,7 +32,7 @@ func (a *attempt) newGuard(ctx context.Context, meter *meter) *guard {
 	}
 	g := &guard{attempt: a, meter: meter, begin: a.candidate.status.DBSize}
 	g.quota = cmp.Or(a.candidate.status.DBSizeQuota, a.candidate.Quota, etcd.DefaultQuota)
-	if a.options.AbortAtQuota < 0 {
+	if a.options.AbortAtQuota < 0 || g.quota < 0 { // etcd's own way to say that there is no quota
 		return g
 	}
 	share := float64(g.begin) / float64(g.quota) * 100

@@ -16,18 +16,21 @@ import (
 
 func TestGuardLimits(t *testing.T) {
 	const quota = 1000
+	const none = -1 // as --quota-backend-bytes=-1
 	tests := []struct {
 		name  string
 		begin int64
 		share float64
+		quota int64
 		note  string
 		stops map[int64]bool // by the size meanwhile
 	}{
-		{"below", 500, 0.9, "", map[int64]bool{0: false, 500: false, 899: false, 900: true, 2000: true}},
-		{"above the mark already", 920, 0.9, "uses 92% of its quota already; the snapshot stops if it grows to 96%",
+		{"below", 500, 0.9, quota, "", map[int64]bool{0: false, 500: false, 899: false, 900: true, 2000: true}},
+		{"above the mark already", 920, 0.9, quota, "uses 92% of its quota already; the snapshot stops if it grows to 96%",
 			map[int64]bool{0: false, 900: false, 920: false, 959: false, 960: true}},
-		{"at the quota already", 1000, 0.9, "at its quota already", map[int64]bool{1000: false, 5000: false}},
-		{"never", 500, -1, "", map[int64]bool{5000: false}},
+		{"at the quota already", 1000, 0.9, quota, "at its quota already", map[int64]bool{1000: false, 5000: false}},
+		{"the member has none", 5000, 0.9, none, "", map[int64]bool{5000: false, 90000: false}},
+		{"never", 500, -1, quota, "", map[int64]bool{5000: false}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -37,7 +40,7 @@ func TestGuardLimits(t *testing.T) {
 			}
 			defer client.Close()
 			a := &attempt{
-				candidate: candidate{Source: Source{Name: "a", Client: client, Quota: quota}, status: etcd.Status{DBSize: test.begin}},
+				candidate: candidate{Source: Source{Name: "a", Client: client, Quota: test.quota}, status: etcd.Status{DBSize: test.begin}},
 				options:   Options{AbortAtQuota: test.share}.withDefaults(),
 			}
 			g := a.newGuard(t.Context(), &meter{attempt: a})

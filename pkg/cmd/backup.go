@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,6 +84,9 @@ func (o *backupOptions) complete(args []string) (err error) {
 	if o.toStdout() && o.format.Structured() {
 		return usagef("-f - and -o %s both want standard output", o.output)
 	}
+	if o.toStdout() && render.Detect(o.Out, o.getenv, o.colors).TTY {
+		return usagef("-f - would write the database to this terminal: redirect it, or name a file")
+	}
 	return nil
 }
 
@@ -113,12 +117,18 @@ func (o *backupOptions) run(ctx context.Context) (err error) {
 	}
 	report, err := o.take(ctx, r, sources)
 	if err != nil {
-		if refusal := r.refused.explain(ctx); refusal != nil {
-			return refusal
-		}
-		return err
+		return r.explainBackup(ctx, err)
 	}
 	return o.print(report)
+}
+
+// explainBackup names the missing right where that is why no member gave a snapshot: a
+// full disk stays a full disk, whatever was refused before.
+func (r *reach) explainBackup(ctx context.Context, err error) error {
+	if !errors.Is(err, backup.ErrNoMember) {
+		return err
+	}
+	return cmp.Or(r.refused.explain(ctx), err)
 }
 
 // backupSources are the members that could be opened; none is an error.
@@ -144,7 +154,7 @@ func (o *backupOptions) take(ctx context.Context, r *reach, sources []backup.Sou
 	progress := render.NewProgress(o.ErrOut, render.Detect(o.ErrOut, o.getenv, o.colors), "snapshot")
 	defer progress.Done()
 	options := backup.Options{
-		From: o.from, AbortAtQuota: o.quotaShare, Overwrite: o.overwrite,
+		From: o.from, AbortAtQuota: o.quotaShare, Overwrite: o.overwrite, Timeout: o.timeout,
 		Inspect: restore.Inspect, OnEvent: func(e backup.Event) { showBackupEvent(progress, e) },
 	}
 	if o.toStdout() {

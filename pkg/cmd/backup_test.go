@@ -2,14 +2,21 @@ package cmd
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/tunnel"
 )
 
 func TestDefaultBackupName(t *testing.T) {
@@ -51,6 +58,21 @@ func TestBackupSources(t *testing.T) {
 	}
 }
 
+// A member that takes the connection and says nothing is given up after --timeout.
+func TestBackupAsksWithTimeout(t *testing.T) {
+	s, _, _ := testSession(nil)
+	o := &backupOptions{target: newTarget(s), file: filepath.Join(t.TempDir(), "s.db"), quotaShare: 0.9, now: time.Now}
+	o.endpoints, o.timeout = []string{"http://" + etcdtest.Blackhole(t)}, 50*time.Millisecond
+	if err := o.target.complete(nil); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // less than backup's own default
+	defer cancel()
+	if err := o.run(ctx); !errors.Is(err, backup.ErrNoMember) || ctx.Err() != nil {
+		t.Errorf("got %v, want that no member gave a snapshot", err)
+	}
+}
+
 func TestBackupEvents(t *testing.T) {
 	var out bytes.Buffer
 	progress := render.NewProgress(&out, render.Terminal{}, "snapshot")
@@ -60,6 +82,24 @@ func TestBackupEvents(t *testing.T) {
 	want := "snapshot: 50% (50 B of 100 B)\na: tunnel dropped; trying another member from the start\nexpected to take 3s\n"
 	if out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}
+
+// A refused tunnel is the reason only where no member was left.
+func TestBackupErrorIsNotHiddenByARefusal(t *testing.T) {
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: "http://" + etcdtest.FreeAddr(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &reach{refused: &refusals{client: client}}
+	r.refused.note(&tunnel.Error{Err: tunnel.ErrForbidden}, "pods/portforward", "kube-system")
+	for _, err := range []error{backup.ErrWrite, backup.ErrQuota, context.Canceled} {
+		if got := r.explainBackup(t.Context(), err); got != err { //nolint:errorlint // the very same
+			t.Errorf("%v became %v", err, got)
+		}
+	}
+	if got := r.explainBackup(t.Context(), backup.ErrNoMember); !errors.Is(got, tunnel.ErrForbidden) {
+		t.Errorf("got %v, want the refusal", got)
 	}
 }
 

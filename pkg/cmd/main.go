@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
 )
 
 // Exit codes, the same for every command.
@@ -59,9 +61,9 @@ func (s *session) report(f fault) {
 	if f.message == "" {
 		return
 	}
-	_, _ = fmt.Fprintf(s.ErrOut, "error: %s\n", f.message)
+	_, _ = fmt.Fprintf(s.ErrOut, "error: %s\n", render.Clean(f.message))
 	for _, hint := range f.hints {
-		_, _ = fmt.Fprintf(s.ErrOut, "hint: %s\n", hint)
+		_, _ = fmt.Fprintf(s.ErrOut, "hint: %s\n", render.Clean(hint))
 	}
 }
 

@@ -134,6 +134,14 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// What a server says must not steer the terminal: no escape sequences, no lone \r.
+func TestErrorsAreCleaned(t *testing.T) {
+	_, stderr := runError(t.Context(), withHint(errors.New("a: \x1b]0;owned\a\x1b[2Jboom\r\nb: \u009b31mbang"), "try\x1b[8m this"))
+	if want := "error: a: boom\nb: 31mbang\nhint: try this\n"; stderr != want {
+		t.Errorf("got %q, want %q", stderr, want)
+	}
+}
+
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -72,8 +72,12 @@ func logLevel(verbosity int) slog.Level {
 	if verbosity == 1 {
 		return slog.LevelInfo
 	}
-	return min(slog.LevelDebug, slog.Level(-verbosity))
+	return min(slog.LevelDebug, slog.Level(-min(verbosity, maxVerbosity)))
 }
+
+// maxVerbosity is as much as is ever logged: from 8 on client-go logs bodies, and in a
+// Secret's stands etcd's client key (client-go's rest/request.go, logBody).
+const maxVerbosity = 7
 
 // bridgeLogs leads the loggers of libraries, which are global, into ours; below the
 // verbosity at which they have something to say they are silent.
@@ -89,7 +93,7 @@ func bridgeLogs(log *slog.Logger, verbosity int) {
 	}
 	klog.SetSlogLogger(log)
 	var level klog.Level
-	_ = level.Set(fmt.Sprint(verbosity))
+	_ = level.Set(fmt.Sprint(min(verbosity, maxVerbosity)))
 }
 
 // logWriter takes grpc's lines.
@@ -111,7 +115,7 @@ func (s *session) screenOn(w io.Writer) *render.Screen {
 
 // notice writes a line for people; results go to stdout, never here.
 func (s *session) notice(format string, args ...any) {
-	_, _ = fmt.Fprintf(s.ErrOut, format+"\n", args...)
+	_, _ = fmt.Fprintln(s.ErrOut, render.Clean(fmt.Sprintf(format, args...)))
 }
 
 // restConfig is the kubeconfig's choice of API server, checked first: client-go

@@ -173,7 +173,7 @@ func errNoCertificates(cluster discover.Cluster) error {
 
 func podSource(pod discover.Pod) etcd.Source {
 	quota, _ := strconv.ParseInt(pod.Settings["quota-backend-bytes"].Value, 10, 64)
-	return etcd.Source{Name: pod.Name, Pod: pod.Name, Node: pod.Node, Quota: max(quota, 0), Peers: pod.PeerURLs, Clients: pod.ClientURLs}
+	return etcd.Source{Name: pod.Name, Pod: pod.Name, Node: pod.Node, Quota: quota, Peers: pod.PeerURLs, Clients: pod.ClientURLs}
 }
 
 func (r *reach) addForward(dialer podDialer, pod discover.Pod, options etcd.Options) {

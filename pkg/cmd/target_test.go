@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -269,6 +271,43 @@ func TestBackupNeedsCertificatesAndOneCluster(t *testing.T) {
 	f := o.explain(func() error { _, err := o.one(t.Context()); return err }(), "kubectl etcd backup")
 	if f.code != exitUsage || !strings.Contains(f.message, "main, events") || !strings.Contains(f.hints[0], "--etcd main") {
 		t.Errorf("two clusters: %+v", f)
+	}
+}
+
+// A negative quota is etcd's own way to say that there is none; 0 is its default.
+func TestPodQuota(t *testing.T) {
+	for value, want := range map[string]int64{"": 0, "0": 0, "8589934592": 8 << 30, "-1": -1} {
+		pod := discover.Pod{Settings: discover.Settings{"quota-backend-bytes": {Value: value}}}
+		if got := podSource(pod).Quota; got != want {
+			t.Errorf("%q: got %d, want %d", value, got, want)
+		}
+	}
+}
+
+// However much is logged, a Secret's content is not.
+func TestLogHoldsNoSecret(t *testing.T) {
+	const key = "VEhFLUtFWQ=="
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"data":{"tls.key":"`+key+`"}}`)
+	}))
+	defer server.Close()
+	s, _, errOut := testSession(nil)
+	s.verbosity = 10
+	if err := s.complete(); err != nil {
+		t.Fatal(err)
+	}
+	defer bridgeLogs(slog.New(slog.DiscardHandler), 0)
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := client.CoreV1().Secrets("x").Get(t.Context(), "s", metav1.GetOptions{})
+	if err != nil || string(secret.Data["tls.key"]) != "THE-KEY" {
+		t.Fatalf("got %v %v", secret, err)
+	}
+	if log := errOut.String(); !strings.Contains(log, "/api/v1/namespaces/x/secrets/s") || strings.Contains(log, key) {
+		t.Errorf("the log is\n%s", log)
 	}
 }
 

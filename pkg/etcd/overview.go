@@ -10,7 +10,7 @@ type Source struct {
 	Name    string // pod name or host:port
 	Pod     string // empty without Kubernetes
 	Node    string
-	Quota   int64    // quota-backend-bytes from its settings; 0: unknown
+	Quota   int64    // quota-backend-bytes from its settings; 0: unknown, negative: none
 	Peers   []string // its peer URLs, to find it in the member list when it doesn't answer
 	Clients []string // its client URLs, likewise
 	Reader  Reader

@@ -85,6 +85,16 @@ func (s *Screen) Flush() error {
 	return err
 }
 
+// Clean keeps text's lines and takes every other control character out, escape
+// sequences whole: for what is written without a Screen.
+func Clean(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = clean(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
 // clean makes text one line without control characters.
 func clean(text string) string {
 	return strings.Map(func(r rune) rune {
