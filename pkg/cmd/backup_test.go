@@ -107,7 +107,7 @@ func TestBackupView(t *testing.T) {
 	report := &backup.Report{
 		Path: "/srv/it's/snap 1.db", Member: "etcd-node1", MemberID: 0xabc, ClusterID: 0xdef, ServerVersion: "3.7.3",
 		Size: 47395667, SHA256: strings.Repeat("ab", 32), Duration: 4321 * time.Millisecond, Tries: 2,
-		Contents: &etcd.Contents{Revision: 184467, CompactRevision: 180000, Keys: 4711, Records: 5000, Hash: 0xcafe, StorageVersion: "3.7.0"},
+		Contents: &etcd.Contents{Revision: 184467, CompactRevision: 180000, Keys: 4711, Records: 5000, Hash: 0xcafe, HashKV: 99, StorageVersion: "3.7.0"},
 	}
 	var out bytes.Buffer
 	screen := render.NewScreen(&out, render.Terminal{TTY: true, Width: 80, Unicode: true})

@@ -17,9 +17,10 @@ func viewBackup(s *render.Screen, r *backup.Report) {
 	s.Line(s.State("ok", render.Good), render.Cell{Text: ": snapshot in " + where, Tone: render.Strong})
 	fact(s, "size", "%s (%d bytes)", render.Bytes(r.Size), r.Size)
 	if c := r.Contents; c != nil {
-		fact(s, "revision", "%d (compacted at %d)", c.Revision, c.CompactRevision)
+		fact(s, "revision", "%d (%s)", c.Revision, compacted(c.CompactRevision))
 		fact(s, "keys", "%d (%d with their history)", c.Keys, c.Records)
 		fact(s, "hash", "%x (as etcdutl snapshot status prints it)", c.Hash)
+		fact(s, "hashKV", "%d (as a member's HashKV answers at that revision)", c.HashKV)
 		fact(s, "storage", "%s", dash(c.StorageVersion))
 	}
 	if r.SHA256 != "" {
@@ -34,6 +35,14 @@ func viewBackup(s *render.Screen, r *backup.Report) {
 		s.Line()
 		s.Line(render.Cell{Text: "next: "}, render.Cell{Text: restoreCommand(r.Path), Tone: render.Strong})
 	}
+}
+
+// compacted: etcd counts from 1, and says -1 where nothing was ever compacted.
+func compacted(revision int64) string {
+	if revision <= 0 {
+		return "never compacted"
+	}
+	return fmt.Sprintf("compacted at %d", revision)
 }
 
 // restoreCommand is exactly what restores path.
