@@ -103,6 +103,18 @@ func TestBackupErrorIsNotHiddenByARefusal(t *testing.T) {
 	}
 }
 
+func TestBackupViewWarns(t *testing.T) {
+	var out bytes.Buffer
+	screen := render.NewScreen(&out, render.Terminal{})
+	viewBackup(screen, &backup.Report{Path: "s.db", Member: "a", Warnings: []string{"a knows no leader"}})
+	if err := screen.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if text := out.String(); !strings.HasPrefix(text, "warning: snapshot in s.db\n") || !strings.Contains(text, "a knows no leader") {
+		t.Errorf("got %s", text)
+	}
+}
+
 func TestBackupView(t *testing.T) {
 	report := &backup.Report{
 		Path: "/srv/it's/snap 1.db", Member: "etcd-node1", MemberID: 0xabc, ClusterID: 0xdef, ServerVersion: "3.7.3",
