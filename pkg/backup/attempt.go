@@ -54,7 +54,7 @@ func (a *attempt) copy(ctx context.Context, meter *meter) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer stream.Close()
+	defer func() { _ = stream.Close() }() // it only ends the call
 	meter.total = stream.Size
 	n, err := io.Copy(meter, stream)
 	if err != nil {
