@@ -29,6 +29,9 @@ func (a *attempt) stream(ctx context.Context, w io.Writer) (*Report, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	meter := &meter{attempt: a, w: w, began: time.Now()}
 	meter.heard.Store(meter.began.UnixNano())
+	for _, warning := range a.candidate.warnings {
+		meter.tell(Event{Note: "warning: " + warning})
+	}
 	guard := a.newGuard(ctx, meter)
 	if guard.note != "" {
 		meter.tell(Event{Note: guard.note})
@@ -51,7 +54,7 @@ func (a *attempt) copy(ctx context.Context, meter *meter) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer stream.Close()
+	defer func() { _ = stream.Close() }() // it only ends the call
 	meter.total = stream.Size
 	n, err := io.Copy(meter, stream)
 	if err != nil {
@@ -69,6 +72,7 @@ func (a *attempt) copy(ctx context.Context, meter *meter) (*Report, error) {
 		SHA256:        stream.SHA256(),
 		Started:       meter.began.UTC(),
 		Duration:      took,
+		Warnings:      a.candidate.warnings,
 	}, nil
 }
 

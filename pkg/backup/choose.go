@@ -19,7 +19,8 @@ const maxLag = 1000
 // candidate is a source that answered.
 type candidate struct {
 	Source
-	status etcd.Status
+	status   etcd.Status
+	warnings []string // why its snapshot may not be a good one
 }
 
 // choose puts the sources that can give a snapshot in order, and says why the rest
@@ -47,6 +48,10 @@ func choose(ctx context.Context, sources []Source, options Options) (candidates 
 		return nil, nil, err
 	}
 	rank(candidates)
+	highest := highestIndex(candidates)
+	for i := range candidates {
+		candidates[i].warnings = candidates[i].warn(highest)
+	}
 	return candidates, passed, nil
 }
 
@@ -99,10 +104,7 @@ func sameCluster(candidates []candidate) error {
 // sync before behind, followers before the leader (it has the most to do), then the
 // smallest database, which is open for the shortest time, then the name.
 func rank(candidates []candidate) {
-	var highest uint64
-	for _, c := range candidates {
-		highest = max(highest, c.status.RaftIndex)
-	}
+	highest := highestIndex(candidates)
 	slices.SortFunc(candidates, func(a, b candidate) int {
 		return cmp.Or(
 			falseFirst(a.corrupt(), b.corrupt()),
@@ -113,6 +115,28 @@ func rank(candidates []candidate) {
 			strings.Compare(a.Name, b.Name),
 		)
 	})
+}
+
+func highestIndex(candidates []candidate) (highest uint64) {
+	for _, c := range candidates {
+		highest = max(highest, c.status.RaftIndex)
+	}
+	return highest
+}
+
+// warn says what a snapshot of this member may lack. It is taken all the same: without
+// a better member it is the best there is.
+func (c candidate) warn(highest uint64) (warnings []string) {
+	if c.corrupt() {
+		warnings = append(warnings, c.Name+" has the alarm CORRUPT: its data differs from the other members'")
+	}
+	if c.status.Leader == 0 {
+		warnings = append(warnings, c.Name+" knows no leader: the latest writes may be missing")
+	}
+	if c.behind(highest) {
+		warnings = append(warnings, fmt.Sprintf("%s is %d raft entries behind: the latest writes are missing", c.Name, highest-c.status.RaftApplied))
+	}
+	return warnings
 }
 
 func (c candidate) leads() bool { return c.status.Leader == c.status.MemberID }

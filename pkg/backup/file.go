@@ -79,6 +79,7 @@ type Report struct {
 	Started       time.Time      `json:"started"`
 	Duration      time.Duration  `json:"duration"` // also how long etcd's pages were pinned
 	Tries         int            `json:"tries"`
+	Warnings      []string       `json:"warnings,omitempty"` // why it may not be a good one: its member is CORRUPT, alone or behind
 }
 
 // SaveFile writes a snapshot to options.Path: temp file beside it, 0600, fsync,

@@ -15,12 +15,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/etcdutl/v3/snapshot"
 	"go.uber.org/zap"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
 )
 
 // testTimeout is long: a test that needs it has failed.
@@ -251,7 +252,7 @@ func stub(t *testing.T, name string, id uint64, messages []*pb.SnapshotResponse)
 
 func TestDamagedStreamIsNotKept(t *testing.T) {
 	database := make([]byte, 256<<10)
-	rand.NewChaCha8([32]byte{}).Read(database)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(database)
 	sum := sha256.Sum256(database)
 	good := etcdtest.SnapshotMessages(database, sum[:])
 	flipped := bytes.Clone(database)

@@ -57,7 +57,7 @@ func TestGuardLimits(t *testing.T) {
 }
 
 // churn puts, over and over, and compacts, until ctx ends.
-func churn(t *testing.T, ctx context.Context, client *etcd.Client) {
+func churn(ctx context.Context, t *testing.T, client *etcd.Client) {
 	value := strings.Repeat("x", 100<<10)
 	for i := 0; ctx.Err() == nil; i++ {
 		answer, err := client.Raw().Put(ctx, fmt.Sprint("/churn/", i%20), value)
@@ -96,7 +96,7 @@ func TestSlowReaderUnderChurn(t *testing.T) {
 			}
 			started = true
 			line.Pace(256 << 10)
-			go func() { defer close(churning); churn(t, ctx, writer) }()
+			go func() { defer close(churning); churn(ctx, t, writer) }()
 		},
 	})
 	if !errors.Is(err, ErrQuota) || errors.Is(err, ErrNoMember) {
@@ -153,7 +153,9 @@ func TestEstimate(t *testing.T) {
 	a := &attempt{candidate: candidate{Source: Source{Name: "a"}}, options: Options{OnEvent: func(e Event) { events = append(events, e) }}}
 	m := &meter{attempt: a, w: discard{}, began: time.Now().Add(-10 * time.Second), total: 4 << 20}
 	for range 4 {
-		m.Write(make([]byte, 1<<20))
+		if _, err := m.Write(make([]byte, 1<<20)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if len(events) == 0 || !strings.Contains(events[0].Note, "about 40s in all at 0.1 MB/s") || events[0].Total != 4<<20 {
 		t.Fatalf("events %+v", events)

@@ -153,10 +153,7 @@ func (r *reach) backupSources() ([]backup.Source, error) {
 func (o *backupOptions) take(ctx context.Context, r *reach, sources []backup.Source) (*backup.Report, error) {
 	progress := render.NewProgress(o.ErrOut, render.Detect(o.ErrOut, o.getenv, o.colors), "snapshot")
 	defer progress.Done()
-	options := backup.Options{
-		From: o.from, AbortAtQuota: o.quotaShare, Overwrite: o.overwrite, Timeout: o.timeout,
-		Inspect: restore.Inspect, OnEvent: func(e backup.Event) { showBackupEvent(progress, e) },
-	}
+	options := o.engineOptions(progress)
 	if o.toStdout() {
 		return backup.WriteTo(ctx, sources, o.Out, options)
 	}
@@ -170,6 +167,14 @@ func (o *backupOptions) take(ctx context.Context, r *reach, sources []backup.Sou
 	}
 	o.notice("snapshot of %s into %s", r.cluster.Name, path)
 	return backup.SaveFile(ctx, sources, options)
+}
+
+// engineOptions are what the flags say, but for the file.
+func (o *backupOptions) engineOptions(progress *render.Progress) backup.Options {
+	return backup.Options{
+		From: o.from, AbortAtQuota: o.quotaShare, Overwrite: o.overwrite, Timeout: o.timeout,
+		Inspect: restore.Inspect, OnEvent: func(e backup.Event) { showBackupEvent(progress, e) },
+	}
 }
 
 // defaultBackupName is a name that Windows takes, too: no colons.

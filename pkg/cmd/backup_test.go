@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -58,18 +57,13 @@ func TestBackupSources(t *testing.T) {
 	}
 }
 
-// A member that takes the connection and says nothing is given up after --timeout.
-func TestBackupAsksWithTimeout(t *testing.T) {
-	s, _, _ := testSession(nil)
-	o := &backupOptions{target: newTarget(s), file: filepath.Join(t.TempDir(), "s.db"), quotaShare: 0.9, now: time.Now}
-	o.endpoints, o.timeout = []string{"http://" + etcdtest.Blackhole(t)}, 50*time.Millisecond
-	if err := o.target.complete(nil); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // less than backup's own default
-	defer cancel()
-	if err := o.run(ctx); !errors.Is(err, backup.ErrNoMember) || ctx.Err() != nil {
-		t.Errorf("got %v, want that no member gave a snapshot", err)
+// What the flags say reaches the engine.
+func TestBackupFlags(t *testing.T) {
+	o := &backupOptions{target: newTarget(&session{}), from: "a", overwrite: true, quotaShare: 0.8}
+	o.timeout = 7 * time.Second
+	got := o.engineOptions(render.NewProgress(&bytes.Buffer{}, render.Terminal{}, ""))
+	if got.From != "a" || !got.Overwrite || got.AbortAtQuota != 0.8 || got.Timeout != 7*time.Second || got.Inspect == nil {
+		t.Errorf("got %+v", got)
 	}
 }
 
@@ -100,6 +94,18 @@ func TestBackupErrorIsNotHiddenByARefusal(t *testing.T) {
 	}
 	if got := r.explainBackup(t.Context(), backup.ErrNoMember); !errors.Is(got, tunnel.ErrForbidden) {
 		t.Errorf("got %v, want the refusal", got)
+	}
+}
+
+func TestBackupViewWarns(t *testing.T) {
+	var out bytes.Buffer
+	screen := render.NewScreen(&out, render.Terminal{})
+	viewBackup(screen, &backup.Report{Path: "s.db", Member: "a", Warnings: []string{"a knows no leader"}})
+	if err := screen.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if text := out.String(); !strings.HasPrefix(text, "warning: snapshot in s.db\n") || !strings.Contains(text, "a knows no leader") {
+		t.Errorf("got %s", text)
 	}
 }
 

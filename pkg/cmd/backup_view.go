@@ -14,7 +14,14 @@ func viewBackup(s *render.Screen, r *backup.Report) {
 	if where == "" {
 		where = "standard output"
 	}
-	s.Line(s.State("ok", render.Good), render.Cell{Text: ": snapshot in " + where, Tone: render.Strong})
+	verdict := s.State("ok", render.Good)
+	if len(r.Warnings) > 0 {
+		verdict = s.State("warning", render.Warn)
+	}
+	s.Line(verdict, render.Cell{Text: ": snapshot in " + where, Tone: render.Strong})
+	for _, warning := range r.Warnings {
+		fact(s, "warning", "%s", warning)
+	}
 	fact(s, "size", "%s (%d bytes)", render.Bytes(r.Size), r.Size)
 	if c := r.Contents; c != nil {
 		fact(s, "revision", "%d (%s)", c.Revision, compacted(c.CompactRevision))

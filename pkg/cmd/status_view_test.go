@@ -171,7 +171,7 @@ func TestFailOn(t *testing.T) {
 		{"never", []clusterStatus{critical}, nil},
 	} {
 		o := statusOptions{failOn: test.failOn}
-		if got := o.verdict(test.clusters); got != test.want {
+		if got := o.verdict(test.clusters); !errors.Is(got, test.want) {
 			t.Errorf("%s: got %v, want %v", test.failOn, got, test.want)
 		}
 	}
@@ -201,7 +201,7 @@ func TestWatchAppends(t *testing.T) {
 	o := statusOptions{target: newTarget(s), watch: true, interval: time.Millisecond}
 	o.timeout = time.Second
 	r := &reach{cluster: discover.Cluster{Name: "main"}, way: wayDirect, refused: &refusals{}, sources: []etcd.Source{{Name: "a", Err: errors.New("gone")}}}
-	if err := o.repeat(ctx, []*reach{r}); err != exitWith(exitInterrupted) {
+	if err := o.repeat(ctx, []*reach{r}); !errors.Is(err, exitWith(exitInterrupted)) {
 		t.Errorf("got %v", err)
 	}
 	if got := out.String(); strings.Count(got, "MEMBER") != 2 || strings.Contains(got, "\x1b") {

@@ -25,7 +25,7 @@ func timeout(t *testing.T) context.Context {
 }
 
 // atOnce fails the test when the call ran into its deadline instead of its reason.
-func atOnce(t *testing.T, ctx context.Context, err error) {
+func atOnce(ctx context.Context, t *testing.T, err error) {
 	t.Helper()
 	if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the reason came only with the deadline: %v", err)
@@ -56,7 +56,7 @@ func TestServerNameIsVerified(t *testing.T) {
 			if !errors.Is(err, test.want) {
 				t.Fatalf("Status = %v, want %v", err, test.want)
 			}
-			atOnce(t, ctx, err)
+			atOnce(ctx, t, err)
 		})
 	}
 }
@@ -100,7 +100,7 @@ func TestCertificateErrors(t *testing.T) {
 			if !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.says) {
 				t.Fatalf("Status = %v, want %v and %q", err, test.want, test.says)
 			}
-			atOnce(t, ctx, err)
+			atOnce(ctx, t, err)
 		})
 	}
 }
@@ -138,7 +138,7 @@ func TestDialErrorReachesTheCaller(t *testing.T) {
 			if !errors.As(err, &cause) || cause.Pod != "etcd-a" {
 				t.Fatalf("%s = %v, want the dialer's own error in it", name, err)
 			}
-			atOnce(t, ctx, err)
+			atOnce(ctx, t, err)
 		})
 	}
 }
@@ -154,7 +154,7 @@ func TestRefusedPort(t *testing.T) {
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Fatalf("Status = %v, want connection refused", err)
 	}
-	atOnce(t, ctx, err)
+	atOnce(ctx, t, err)
 }
 
 func TestBlackholeEndsAtTheDeadline(t *testing.T) {

@@ -165,7 +165,7 @@ func (c *watchedConn) Write(p []byte) (int, error) {
 func (c *watchedConn) end(err error) {
 	c.once.Do(func() {
 		if !errors.Is(err, net.ErrClosed) { // our own Close
-			c.link.failed(readError(err, c.link.tls))
+			_ = c.link.failed(readError(err, c.link.tls))
 		}
 		close(c.ended)
 	})

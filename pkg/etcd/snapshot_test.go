@@ -12,9 +12,10 @@ import (
 	"testing"
 	"testing/iotest"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
 func TestSnapshotOfAMember(t *testing.T) {
@@ -60,7 +61,7 @@ func TestSnapshotOfAMember(t *testing.T) {
 
 func TestSnapshotIsChecked(t *testing.T) {
 	database := make([]byte, 100<<10)
-	rand.NewChaCha8([32]byte{}).Read(database)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(database)
 	sum := sha256.Sum256(database)
 	flipped := bytes.Clone(database)
 	flipped[70000] ^= 1
@@ -124,7 +125,7 @@ func TestSnapshotCutMidway(t *testing.T) {
 	if n == 0 || n >= stream.Size {
 		t.Errorf("%d of %d bytes came", n, stream.Size)
 	}
-	atOnce(t, ctx, err)
+	atOnce(ctx, t, err)
 }
 
 func TestSnapshotCancelledAndClosed(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
 )
@@ -198,7 +199,7 @@ func TestLogIsQuietUnlessAsked(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), deadline)
-		client.Raw().Get(ctx, "a") // fails, and clientv3 says so
+		_, _ = client.Raw().Get(ctx, "a") // fails, and clientv3 says so
 		cancel()
 		client.Close()
 		if got := bytes.Contains(out.Bytes(), []byte("etcd client:")); got != test.want {

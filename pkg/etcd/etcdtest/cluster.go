@@ -16,10 +16,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 )
 
 // startWait bounds everything that waits for etcd here: generous, since it is
@@ -154,7 +155,7 @@ func (c *Cluster) Fill(keys, size int) {
 	for i := range keys {
 		puts.Go(func() error {
 			value := make([]byte, size)
-			rand.NewChaCha8([32]byte{byte(i), byte(i >> 8)}).Read(value)
+			_, _ = rand.NewChaCha8([32]byte{byte(i), byte(i >> 8)}).Read(value)
 			_, err := client.Put(ctx, fmt.Sprintf("/fill/%08d", i), string(value))
 			return err
 		})

@@ -6,10 +6,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 )
 
 // Member is one member, in this process.

@@ -5,9 +5,10 @@ import (
 	"net"
 	"testing"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 )
 
 // Stub is a server that speaks etcd's maintenance protocol and says what a test
@@ -48,7 +49,7 @@ func (s *Stub) Open(t testing.TB, name string) *etcd.Client {
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		server.Serve(listener)
+		_ = server.Serve(listener) // it ends by Stop
 	}()
 	client, err := etcd.Open(etcd.Endpoint{Name: name, URL: "http://" + listener.Addr().String()}, etcd.Options{})
 	must(t, "open client", err)
