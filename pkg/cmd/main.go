@@ -35,6 +35,7 @@ const exitCodesHelp = `  0 ok    1 error    2 usage    3 findings at or above --
 // Main runs one command line and returns its exit code.
 func Main(ctx context.Context, args []string, streams genericiooptions.IOStreams) int {
 	s := newSession(streams, os.Getenv)
+	s.bridge = bridgeLogs
 	return s.execute(ctx, newRootCommand(s), args)
 }
 

@@ -30,6 +30,10 @@ type session struct {
 	output, color string // as given
 	verbosity     int
 
+	// bridge leads the libraries' loggers into ours. They are the process's own and not
+	// safe to change under a running connection: Main sets it, tests have none.
+	bridge func(*slog.Logger, int)
+
 	format render.Format
 	colors render.Color
 	log    *slog.Logger
@@ -63,7 +67,9 @@ func (s *session) complete() (err error) {
 	if s.verbosity > 0 {
 		s.log = slog.New(slog.NewTextHandler(s.ErrOut, &slog.HandlerOptions{Level: logLevel(s.verbosity)}))
 	}
-	bridgeLogs(s.log, s.verbosity)
+	if s.bridge != nil {
+		s.bridge(s.log, s.verbosity)
+	}
 	return nil
 }
 
@@ -87,6 +93,11 @@ func bridgeLogs(log *slog.Logger, verbosity int) {
 		grpcLog = logWriter{log}
 	}
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, grpcLog, grpcLog))
+	bridgeKlog(log, verbosity)
+}
+
+// bridgeKlog does so for Kubernetes' client.
+func bridgeKlog(log *slog.Logger, verbosity int) {
 	if verbosity <= 1 {
 		klog.SetLogger(logr.Discard())
 		return

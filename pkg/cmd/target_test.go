@@ -293,11 +293,11 @@ func TestLogHoldsNoSecret(t *testing.T) {
 	}))
 	defer server.Close()
 	s, _, errOut := testSession(nil)
-	s.verbosity = 10
+	s.verbosity, s.bridge = 10, bridgeKlog
 	if err := s.complete(); err != nil {
 		t.Fatal(err)
 	}
-	defer bridgeLogs(slog.New(slog.DiscardHandler), 0)
+	defer bridgeKlog(slog.New(slog.DiscardHandler), 0)
 	client, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}})
 	if err != nil {
 		t.Fatal(err)
