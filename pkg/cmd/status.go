@@ -113,6 +113,7 @@ func (o *statusOptions) run(ctx context.Context) (err error) {
 	if err := o.print(clusters, false); err != nil {
 		return err
 	}
+	o.hint(clusters)
 	return o.verdict(clusters)
 }
 
@@ -211,6 +212,25 @@ func (o *statusOptions) print(clusters []clusterStatus, watching bool) error {
 	}
 	viewStatus(screen, clusters)
 	return screen.Flush()
+}
+
+// hint names the next step where no member of a cluster could be asked: its rows say
+// what went wrong, and for all of them that is mostly the same.
+func (o *statusOptions) hint(clusters []clusterStatus) {
+	for _, c := range clusters {
+		if c.answers() > 0 {
+			continue
+		}
+		for _, m := range c.Members {
+			if m.Err == nil {
+				continue
+			}
+			for _, hint := range o.explain(m.Err, "kubectl etcd status").hints {
+				o.notice("hint: %s", hint)
+			}
+			break
+		}
+	}
 }
 
 // verdict is exit code 3 where a cluster is as bad as --fail-on says.

@@ -195,13 +195,27 @@ func (t *target) readers(ctx context.Context) ([]*reach, error) {
 	var reached []*reach
 	for _, cluster := range k.clusters {
 		r, err := t.throughPods(ctx, k, cluster, true)
-		if err != nil {
+		switch {
+		case err != nil && len(k.clusters) == 1:
 			return nil, err
+		case err != nil: // it hides no other cluster
+			r = unreachedCluster(cluster, err)
 		}
 		r.notes = k.notes
 		reached = append(reached, r)
 	}
 	return reached, nil
+}
+
+// unreachedCluster has a row for every pod, and why none was asked.
+func unreachedCluster(cluster discover.Cluster, err error) *reach {
+	r := &reach{cluster: cluster, refused: &refusals{}}
+	for _, pod := range cluster.Pods {
+		source := podSource(pod)
+		source.Err = err
+		r.sources = append(r.sources, source)
+	}
+	return r
 }
 
 // one reaches exactly one cluster by gRPC.

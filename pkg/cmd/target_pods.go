@@ -26,6 +26,7 @@ const apiTimeout = 15 * time.Second
 
 // kubeTarget is a Kubernetes cluster and the etcd clusters in it that are meant.
 type kubeTarget struct {
+	host     string // the API server's URL
 	client   kubernetes.Interface
 	dialer   podDialer
 	clusters []discover.Cluster
@@ -61,7 +62,7 @@ func (t *target) kubernetes(ctx context.Context) (*kubeTarget, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare tunnel: %w", err)
 	}
-	return &kubeTarget{client: client, dialer: dialer, clusters: clusters, notes: found.Notes}, nil
+	return &kubeTarget{host: config.Host, client: client, dialer: dialer, clusters: clusters, notes: found.Notes}, nil
 }
 
 // apiError marks what means that the API server can't be used. host is its URL.
@@ -131,6 +132,9 @@ func (t *target) throughPods(ctx context.Context, k *kubeTarget, cluster discove
 		bundle, err = nil, nil
 	}
 	if err != nil {
+		if unreachable(err) {
+			err = apiError(ctx, k.host, err)
+		}
 		return nil, err
 	}
 	r := &reach{cluster: cluster, way: wayForward, refused: &refusals{client: k.client}}

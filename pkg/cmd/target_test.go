@@ -355,3 +355,28 @@ func TestUnreachableAPIServer(t *testing.T) {
 		}
 	}
 }
+
+// What is wrong with one cluster's certificates stands in its rows and hides no other.
+func TestOneClusterHidesNoOther(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	other := tlsCluster
+	other.Name = "events"
+	o := withKubernetes(t, server, &discover.Found{Clusters: []discover.Cluster{tlsCluster, other}}, execDialer{})
+	o.secrets = func(_ context.Context, _ kubernetes.Interface, c discover.Cluster, _ discover.CredentialOptions) (*discover.Secret, error) {
+		if c.Name == "events" {
+			return nil, errors.New("secret holds no key")
+		}
+		return nil, discover.ErrNoCredentials
+	}
+	reached, err := o.readers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(reached) != 2 || reached[0].sources[0].Err != nil || reached[0].way != wayExec {
+		t.Fatalf("the good cluster: %+v", reached)
+	}
+	if err := reached[1].sources[0].Err; err == nil || !strings.Contains(err.Error(), "holds no key") {
+		t.Errorf("the row of the other says %v", err)
+	}
+}

@@ -114,7 +114,7 @@ func (r row) view(alarms map[ID][]string, highest map[ID]uint64) MemberView {
 	v.Status = r.reading.status
 	v.Quota = cmp.Or(quotaOf(v.Status), source.Quota, DefaultQuota)
 	v.Alarms = alarms[v.id()]
-	v.Error = describe(r.reading)
+	v.Error, v.Err = describe(r.reading), r.reading.err
 	if v.Status != nil {
 		v.Lag = highest[v.Status.ClusterID] - min(v.Status.RaftIndex, highest[v.Status.ClusterID])
 		v.Healthy = r.reading.health == nil && v.Member != nil && !v.unstarted() &&

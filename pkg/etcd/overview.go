@@ -40,6 +40,8 @@ type MemberView struct {
 	// alarm, and a linearizable read through it came back (learners can't do that).
 	Healthy bool   `json:"healthy"`
 	Error   string `json:"error,omitempty"`
+	// Err is what Error tells in few words, for errors.Is and errors.As.
+	Err error `json:"-"`
 }
 
 // Leads tells whether the member calls itself the leader.
