@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"os"
 	"regexp"
 	"strings"
 	"syscall"
@@ -43,6 +44,8 @@ func (s *session) explain(err error, path string) fault {
 	switch {
 	case errors.As(err, &exit):
 		return fault{code: int(exit)}
+	case readerGone(err):
+		return fault{code: exitError}
 	case errors.As(err, &usage):
 		f.code, f.hints = exitUsage, []string{path + " --help"}
 	case errors.As(err, &notFound):
@@ -62,6 +65,13 @@ func (s *session) explain(err error, path string) fault {
 		f.hints = hinted.hints
 	}
 	return f
+}
+
+// readerGone tells that whoever read standard output wants no more, as "| head" does:
+// that is no news to them. A connection that broke is.
+func readerGone(err error) bool {
+	var path *fs.PathError
+	return errors.As(err, &path) && path.Path == os.Stdout.Name() && errors.Is(path, syscall.EPIPE)
 }
 
 // plainHints are the hints that go with exit code 1.

@@ -115,6 +115,9 @@ func TestExitCodes(t *testing.T) {
 		{"disk full", &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, 1, []string{"the disk is full"}},
 		{"read-only", &fs.PathError{Op: "open", Path: "x", Err: syscall.EROFS}, 1, []string{"read-only"}},
 		{"permission", &fs.PathError{Op: "open", Path: "x", Err: syscall.EACCES}, 1, []string{"may not write or read"}},
+		{"reader gone", wrap(&fs.PathError{Op: "write", Path: "/dev/stdout", Err: syscall.EPIPE}), 1, nil},
+		{"member gone", wrap(&net.OpError{Op: "write", Net: "tcp", Err: syscall.EPIPE}), 1, []string{"error: do it: write tcp: broken pipe\n"}},
+		{"pipe gone", wrap(&fs.PathError{Op: "write", Path: "/tmp/fifo", Err: syscall.EPIPE}), 1, []string{"error: do it: write /tmp/fifo: broken pipe\n"}},
 		{"own hint", withHint(wrap(tunnel.ErrRefused), "mine"), 1, []string{"hint: mine\n"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
