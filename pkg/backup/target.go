@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 )
 
 // target is the file to make: a temporary one beside it until all is well.
@@ -141,14 +142,31 @@ func cause(err error) error {
 	return err
 }
 
-// syncDir makes a rename outlive a power cut. Windows can't sync directories.
+// syncDir makes a rename outlive a power cut, where directories can be synced.
 func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
+	if runtime.GOOS == "windows" { // not there
 		return nil
 	}
 	d, err := os.Open(dir)
-	if err != nil {
-		return err
+	if err == nil {
+		err = errors.Join(d.Sync(), d.Close())
 	}
-	return errors.Join(d.Sync(), d.Close())
+	if unsyncable(err) {
+		return nil
+	}
+	return err
+}
+
+// unsyncable tells that a directory can't be synced here at all: the file system can't
+// (some CIFS and FUSE mounts), or one may write there but not list. The files in it are
+// synced themselves; to refuse them for this would help nobody.
+func unsyncable(err error) bool {
+	var path *fs.PathError
+	if !errors.As(err, &path) {
+		return false
+	}
+	if path.Op == "open" {
+		return errors.Is(path, syscall.EACCES)
+	}
+	return errors.Is(path, syscall.EINVAL) || errors.Is(path, errors.ErrUnsupported)
 }

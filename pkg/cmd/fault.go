@@ -6,12 +6,14 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"os"
 	"regexp"
 	"strings"
 	"syscall"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
@@ -43,6 +45,8 @@ func (s *session) explain(err error, path string) fault {
 	switch {
 	case errors.As(err, &exit):
 		return fault{code: int(exit)}
+	case readerGone(err):
+		return fault{code: exitError}
 	case errors.As(err, &usage):
 		f.code, f.hints = exitUsage, []string{path + " --help"}
 	case errors.As(err, &notFound):
@@ -55,6 +59,8 @@ func (s *session) explain(err error, path string) fault {
 		f.hints = []string{"ask for this right, and check it with: " + canIFromMessage(err.Error())}
 	case apierrors.IsUnauthorized(err):
 		f.hints = []string{"the API server refused the kubeconfig's credentials; log in again, then: kubectl auth whoami"}
+	case errors.Is(err, backup.ErrWrite) && errors.Is(err, fs.ErrExist): // restore's have no --overwrite
+		f.hints = []string{"name another file with -f, or replace this one: --overwrite"}
 	default:
 		f.hints = plainHints(err)
 	}
@@ -64,21 +70,30 @@ func (s *session) explain(err error, path string) fault {
 	return f
 }
 
-// plainHints are the hints that go with exit code 1.
+// readerGone tells that whoever read standard output wants no more, as "| head" does:
+// that is no news to them. A connection that broke is.
+func readerGone(err error) bool {
+	var path *fs.PathError
+	return errors.As(err, &path) && path.Path == os.Stdout.Name() && errors.Is(path, syscall.EPIPE)
+}
+
+// plainHints are the hints that go with exit code 1. Of several members' errors, joined,
+// the first in this order speaks: a wrong certificate or user is for the caller to mend,
+// and every member refuses it; a port that nobody answers may be one dead member's.
 func plainHints(err error) []string {
 	for _, known := range []struct {
 		err  error
 		hint string
 	}{
 		{tunnel.ErrForbidden, "check your rights with: " + canI("create", "pods/portforward", "kube-system")},
-		{tunnel.ErrRefused, "nothing answers on that port, or the pod is gone; look at the pods: kubectl get pods -A -o wide | grep etcd"},
-		{tunnel.ErrDropped, "the tunnel through the API server ended on the way; run the command again, or name another member with --from"},
 		{etcd.ErrServerName, "the certificate names another server than was dialed; use an address that stands in it: openssl x509 -in server.crt -noout -ext subjectAltName"},
 		{etcd.ErrUntrusted, "--cacert must be the authority that signed etcd's certificates; " + kubeadmCerts},
 		{etcd.ErrExpired, "look at the dates, and at this machine's clock: openssl x509 -in client.crt -noout -dates; on a kubeadm node: kubeadm certs check-expiration"},
 		{etcd.ErrClientCert, "give a client certificate that etcd's authority signed: --cacert, --cert and --key; " + kubeadmCerts},
 		{etcd.ErrLogin, "give etcd's own user: --etcd-user NAME:PASSWORD, or ETCDCTL_USER and ETCDCTL_PASSWORD"},
-		{etcd.ErrPermission, "etcd's own roles refuse it: give a user with the role root by --etcd-user"},
+		{etcd.ErrPermission, "etcd's own roles refuse it; give a user with the role root: --etcd-user NAME:PASSWORD"},
+		{tunnel.ErrRefused, "nothing answers on that port, or the pod is gone; look at the pods: kubectl get pods -A -o wide | grep etcd"},
+		{tunnel.ErrDropped, "the tunnel through the API server ended on the way; run the command again, or name another member with --from"},
 		{discover.ErrNoCredentials, "name a Secret with a certificate and its key, or give --cacert, --cert and --key; " + kubeadmCerts},
 		{etcd.ErrIncomplete, "nothing was kept; run the command again, or name another member with --from"},
 		{etcd.ErrHashMismatch, "nothing was kept; run the command again, or name another member with --from"},

@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
@@ -115,6 +116,17 @@ func TestExitCodes(t *testing.T) {
 		{"disk full", &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, 1, []string{"the disk is full"}},
 		{"read-only", &fs.PathError{Op: "open", Path: "x", Err: syscall.EROFS}, 1, []string{"read-only"}},
 		{"permission", &fs.PathError{Op: "open", Path: "x", Err: syscall.EACCES}, 1, []string{"may not write or read"}},
+		{"login", wrap(etcd.ErrLogin), 1, []string{"--etcd-user NAME:PASSWORD"}},
+		{"roles", wrap(etcd.ErrPermission), 1, []string{"--etcd-user NAME:PASSWORD"}},
+		{"file exists", fmt.Errorf("%w: x.db: %w", backup.ErrWrite, fs.ErrExist), 1, []string{"hint: name another file with -f, or replace this one: --overwrite\n"}},
+		{"untrusted and refused", errors.Join(tunnel.ErrRefused, etcd.ErrUntrusted), 1, []string{"--cacert must be"}},
+		{"expired and dropped", errors.Join(tunnel.ErrDropped, etcd.ErrExpired), 1, []string{"-noout -dates"}},
+		{"client cert and refused", errors.Join(tunnel.ErrRefused, etcd.ErrClientCert), 1, []string{"--cacert, --cert and --key"}},
+		{"server name and dropped", errors.Join(tunnel.ErrDropped, etcd.ErrServerName), 1, []string{"subjectAltName"}},
+		{"login and refused", errors.Join(tunnel.ErrRefused, etcd.ErrLogin), 1, []string{"--etcd-user"}},
+		{"reader gone", wrap(&fs.PathError{Op: "write", Path: "/dev/stdout", Err: syscall.EPIPE}), 1, nil},
+		{"member gone", wrap(&net.OpError{Op: "write", Net: "tcp", Err: syscall.EPIPE}), 1, []string{"error: do it: write tcp: broken pipe\n"}},
+		{"pipe gone", wrap(&fs.PathError{Op: "write", Path: "/tmp/fifo", Err: syscall.EPIPE}), 1, []string{"error: do it: write /tmp/fifo: broken pipe\n"}},
 		{"own hint", withHint(wrap(tunnel.ErrRefused), "mine"), 1, []string{"hint: mine\n"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -190,7 +190,7 @@ func listingNotes(listings []listing, clusters []Cluster, options Options) []str
 		case options.Namespace != "" && l.namespace != options.Namespace:
 		case l.err != nil && l.namespace == "":
 			notes = append(notes, "only the control plane's own namespaces were looked at: "+l.err.Error())
-		case l.err != nil && !(controlPlane && l.namespace == openshiftNamespace):
+		case l.err != nil && (!controlPlane || l.namespace != openshiftNamespace):
 			notes = append(notes, "not looked at: "+l.err.Error())
 		case l.stale:
 			notes = append(notes, "the API server could not read its etcd: pods of "+l.where()+" are as it last knew them")

@@ -106,8 +106,12 @@ func TestOpenRefuses(t *testing.T) {
 	flipped[len(flipped)/2] ^= 1
 	var zipped bytes.Buffer
 	z := gzip.NewWriter(&zipped)
-	z.Write(good)
-	z.Close()
+	if _, err := z.Write(good); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
 	random := make([]byte, 9000)
 	rand.New(rand.NewSource(1)).Read(random)
 	live := filepath.Join(s.etcd.Config().Dir, "member", "snap", "db")

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 )
 
 // copySnapshot copies the database of a snapshot to a new file, without its sha256, and
@@ -111,13 +112,31 @@ func syncFile(path string) error {
 	return errors.Join(file.Sync(), file.Close())
 }
 
+// syncDir makes the names in a directory durable, where directories can be synced.
 func syncDir(path string) error {
-	if runtime.GOOS == "windows" { // directories can't be synced there
+	if runtime.GOOS == "windows" { // not there
 		return nil
 	}
 	dir, err := os.Open(path)
-	if err != nil {
-		return err
+	if err == nil {
+		err = errors.Join(dir.Sync(), dir.Close())
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	if unsyncable(err) {
+		return nil
+	}
+	return err
+}
+
+// unsyncable tells that a directory can't be synced here at all: the file system can't
+// (some CIFS and FUSE mounts), or one may write there but not list. The files in it are
+// synced themselves; to refuse them for this would help nobody.
+func unsyncable(err error) bool {
+	var path *fs.PathError
+	if !errors.As(err, &path) {
+		return false
+	}
+	if path.Op == "open" {
+		return errors.Is(path, syscall.EACCES)
+	}
+	return errors.Is(path, syscall.EINVAL) || errors.Is(path, errors.ErrUnsupported)
 }

@@ -220,7 +220,11 @@ func TestOpenWritesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	t.Cleanup(func() { os.Chmod(dir, 0o700) })
+	t.Cleanup(func() {
+		if err := os.Chmod(dir, 0o700); err != nil {
+			t.Error(err)
+		}
+	})
 	if _, err := Inspect(t.Context(), path); err != nil {
 		t.Fatal(err)
 	}

@@ -71,7 +71,7 @@ func TestConnHalfClose(t *testing.T) {
 		if err != nil || string(answer) != "you said hello" {
 			t.Errorf("answer %q, %v", answer, err)
 		}
-		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("read after the end: %v, want io.EOF", err)
 		}
 		if _, err := c.Write([]byte("x")); err == nil {

@@ -21,7 +21,7 @@ func TestRemoteSentinel(t *testing.T) {
 		{"write: broken pipe", true, ErrDropped},
 		{"sandbox is not running", true, ErrDropped},
 	} {
-		if got := remoteSentinel(test.message, test.got); got != test.want {
+		if got := remoteSentinel(test.message, test.got); !errors.Is(got, test.want) {
 			t.Errorf("%q after data %v: %v, want %v", test.message, test.got, got, test.want)
 		}
 	}

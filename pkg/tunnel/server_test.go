@@ -51,7 +51,7 @@ func checkRefusal(t *testing.T, err, want error, message string) {
 		t.Fatalf("error %v, want an *Error that is %v", err, want)
 	}
 	for _, other := range []error{ErrForbidden, ErrRefused, ErrDropped, ErrUnreachable} {
-		if other != want && errors.Is(err, other) {
+		if !errors.Is(other, want) && errors.Is(err, other) {
 			t.Errorf("error %v is %v as well", err, other)
 		}
 	}

@@ -61,7 +61,7 @@ func TestLayer(t *testing.T) {
 	links := map[string]string{}
 	for r := tar.NewReader(bytes.NewReader(archive["layer.tar"])); ; {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -132,7 +132,7 @@ func read(t *testing.T, raw []byte) map[string][]byte {
 	files := map[string][]byte{}
 	for r := tar.NewReader(bytes.NewReader(raw)); ; {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return files
 		}
 		if err != nil {

@@ -190,7 +190,7 @@ func startEtcd(t *testing.T, args []string) (stop func()) {
 	}
 	return func() {
 		cancel()
-		cmd.Wait() // it was killed: its exit code says so
+		_ = cmd.Wait() // it was killed: its exit code says so
 		if t.Failed() {
 			t.Logf("%s\n%s", strings.Join(args, " "), log.String())
 		}
