@@ -3,6 +3,7 @@ package etcd
 import (
 	"cmp"
 	"context"
+	"errors"
 	"regexp"
 	"slices"
 	"strconv"
@@ -49,7 +50,7 @@ func look(ctx context.Context, source Source, timeout time.Duration) reading {
 	defer cancel()
 	status, err := source.Reader.Status(ctx)
 	if err != nil {
-		r.err = err
+		r.err = overdue(ctx, err)
 		return r
 	}
 	r.status = &status
@@ -67,10 +68,19 @@ func (r *reading) ask(ctx context.Context) {
 	if r.status.Leader != 0 {
 		asked.Go(func() { r.alarms, _ = r.source.Reader.Alarms(ctx) })
 		if reader, ok := r.source.Reader.(HealthReader); ok {
-			asked.Go(func() { r.health = reader.Health(ctx) })
+			asked.Go(func() { r.health = overdue(ctx, reader.Health(ctx)) })
 		}
 	}
 	asked.Wait()
+}
+
+// overdue is err, or that the time was up: a way in that is given up half-way says
+// "canceled", as if somebody had interrupted it.
+func overdue(ctx context.Context, err error) error {
+	if errors.Is(err, context.Canceled) && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return context.DeadlineExceeded
+	}
+	return err
 }
 
 // compose is the pure part: readings to an overview.

@@ -47,6 +47,20 @@ func stop(t *testing.T, part cluster.Part, nodes ...*cluster.Node) {
 	}
 }
 
+// settled waits until the API servers that are left serve, ten times in a row: a load
+// balancer needs a moment to see that one is gone, and the etcds to have a leader.
+func settled(t *testing.T) {
+	t.Helper()
+	eventually(t, 2*time.Minute, "the API servers that are left serve", func() error {
+		for range 10 {
+			if _, err := tryKubectl("get", "--raw", "/readyz", "--request-timeout=3s"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // endpoints are the members' client URLs, reachable from the nodes only.
 func endpoints(t *testing.T) string {
 	t.Helper()
