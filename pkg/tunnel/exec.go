@@ -12,6 +12,7 @@ import (
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/client-go/transport/spdy"
 	"k8s.io/client-go/util/exec"
 	"k8s.io/klog/v2"
 )
@@ -132,12 +133,12 @@ func (a *attempt) executor(s server, c *command) (remotecommand.Executor, error)
 	if err != nil {
 		return nil, fmt.Errorf("prepare SPDY: %w", err)
 	}
-	spdy, err := remotecommand.NewSPDYExecutorForTransports(transport, upgrader, http.MethodPost, u)
+	fallback, err := remotecommand.NewSPDYExecutorForTransports(transport, spdy.NewUpgraderForStreaming(upgrader), http.MethodPost, u)
 	if err != nil {
 		return nil, err
 	}
 	a.spdy = upgrader
-	return remotecommand.NewFallbackExecutor(webSocket, spdy, wantsSPDY)
+	return remotecommand.NewFallbackExecutor(webSocket, fallback, wantsSPDY)
 }
 
 // statusMissing tells a connection that broke from a command that ended: over SPDY
