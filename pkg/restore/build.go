@@ -221,7 +221,7 @@ func proveDatabase(ctx context.Context, path string, plan *Plan) error {
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer file.Close() //nolint:errcheck // only read
 	info, err := file.Stat()
 	if err != nil {
 		return err

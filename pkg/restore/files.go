@@ -20,7 +20,7 @@ func copySnapshot(ctx context.Context, snapshot Snapshot, to string) error {
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer file.Close() //nolint:errcheck // only read
 	if size != snapshot.Size {
 		return damaged("%s has changed since it was verified", snapshot.Path)
 	}
@@ -40,7 +40,7 @@ func copyFile(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer file.Close() //nolint:errcheck // only read
 	return writeFile(ctx, to, file)
 }
 

@@ -51,7 +51,7 @@ func open(ctx context.Context, path string) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
+	defer file.Close() //nolint:errcheck // only read
 	s, err := read(ctx, file, size)
 	if err != nil {
 		return nil, err

@@ -178,7 +178,7 @@ func (n *node) accept(stream httpstream.Stream, _ <-chan struct{}) error {
 }
 
 func (n *node) serve(conn httpstream.Connection) {
-	defer conn.Close() //nolint:errcheck // the end
+	defer conn.Close()
 	byType := map[string]httpstream.Stream{}
 	for len(byType) < 2 {
 		select {
@@ -195,8 +195,8 @@ func (n *node) serve(conn httpstream.Connection) {
 }
 
 func (n *node) forward(data, errs httpstream.Stream) {
-	defer data.Close() //nolint:errcheck // the end
-	defer errs.Close() //nolint:errcheck // the end
+	defer data.Close()
+	defer errs.Close()
 	port := data.Headers().Get(corev1.PortHeader)
 	err := splice(n.target(port), data)
 	if n.closesData {
@@ -214,13 +214,13 @@ func splice(address string, stream io.ReadWriter) error {
 	if err != nil {
 		return fmt.Errorf("failed to connect to localhost inside namespace: %w", err)
 	}
-	defer c.Close() //nolint:errcheck // the end
+	defer c.Close()
 	pod := c.(*net.TCPConn)
-	up := make(chan error, 1)
+	up := make(chan struct{})
 	go func() {
-		_, err := io.Copy(pod, stream)
+		_, _ = io.Copy(pod, stream)
 		_ = pod.CloseWrite()
-		up <- err
+		close(up)
 	}()
 	_, err = io.Copy(stream, pod)
 	select {
@@ -315,7 +315,7 @@ func startTCP(t *testing.T, handle func(*net.TCPConn)) string {
 				return
 			}
 			open.Go(func() {
-				defer c.Close()                                          //nolint:errcheck // the end
+				defer c.Close()
 				defer context.AfterFunc(ctx, func() { _ = c.Close() })() // at the test's end
 				handle(c.(*net.TCPConn))
 			})

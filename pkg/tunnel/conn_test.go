@@ -342,7 +342,7 @@ func TestConnsDoNotDelayEachOther(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			defer c.Close() //nolint:errcheck // read to its end
+			defer c.Close()
 			if n, err := io.Copy(io.Discard, io.LimitReader(c, 1<<18)); err != nil || n != 1<<18 {
 				t.Errorf("%d bytes, %v", n, err)
 			}
@@ -361,7 +361,7 @@ func TestDialContextBoundsTheSetUpOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close() //nolint:errcheck // the end
+	defer c.Close()
 	cancel()
 	roundTrip(t, c)
 
@@ -371,7 +371,7 @@ func TestDialContextBoundsTheSetUpOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close() //nolint:errcheck // the end
+	defer c.Close()
 	<-ctx.Done()
 	time.Sleep(50 * time.Millisecond) // past it
 	roundTrip(t, c)

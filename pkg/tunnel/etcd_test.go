@@ -55,7 +55,7 @@ func freePort(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // it is free again
+	defer l.Close()
 	return l.Addr().String()
 }
 
@@ -151,7 +151,7 @@ func checkSnapshot(t *testing.T, ctx context.Context, client *clientv3.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer snapshot.Snapshot.Close() //nolint:errcheck // read to its end
+	defer snapshot.Snapshot.Close()
 	db, err := io.ReadAll(snapshot.Snapshot)
 	if err != nil || len(db) < 2<<20 {
 		t.Fatalf("snapshot of %d bytes, %v", len(db), err)

@@ -37,7 +37,7 @@ func (a *apiServer) serveExec(w http.ResponseWriter, r *http.Request) {
 	if conn == nil {
 		return
 	}
-	defer conn.Close() //nolint:errcheck // the end
+	defer conn.Close()
 	byType := map[string]httpstream.Stream{}
 	for len(byType) < 3 { // error, stdout, stderr
 		s := <-streams
@@ -60,7 +60,7 @@ func (a *apiServer) serveExecWebSocket(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	defer ws.Close() //nolint:errcheck // the end
+	defer ws.Close()
 	code := a.run(r, channel{ws, remotecommand.StreamStdOut}, channel{ws, remotecommand.StreamStdErr})
 	if code == noStatus {
 		return

@@ -123,7 +123,7 @@ func closedPort(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // that is the point
+	defer l.Close()
 	return "https://" + l.Addr().String()
 }
 
@@ -158,7 +158,7 @@ func TestDialTriesAlternatives(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer c.Close() //nolint:errcheck // the end
+				defer c.Close()
 				roundTrip(t, c)
 			}
 			if d.Server() != good.URL || !strings.Contains(log.String(), good.URL) {
