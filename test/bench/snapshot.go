@@ -55,15 +55,17 @@ func benchSnapshot(ctx context.Context, c *cluster.Cluster, plugin string, mib, 
 			if err != nil {
 				return fmt.Errorf("%s: %w", contestants[i].name, err)
 			}
-			fmt.Printf("round %d  %-45s %6.1f MB/s  %5.2f CPU-s  %d bytes\n", round+1, contestants[i].name, s.rate(), s.cpu.Seconds(), s.bytes)
+			if _, err := fmt.Fprintf(os.Stdout, "round %d  %-45s %6.1f MB/s  %5.2f CPU-s  %d bytes\n", round+1, contestants[i].name, s.rate(), s.cpu.Seconds(), s.bytes); err != nil {
+				return err
+			}
 			contestants[i].got = append(contestants[i].got, s)
 		}
 	}
 	ours, theirs := contestants[0].got, contestants[1].got
-	fmt.Printf("\nmedian of %d: %.2f times the MB/s, %.2f times the CPU-seconds of %s\n", rounds,
+	_, err = fmt.Fprintf(os.Stdout, "\nmedian of %d: %.2f times the MB/s, %.2f times the CPU-seconds of %s\n", rounds,
 		median(ours, sample.rate)/median(theirs, sample.rate),
 		median(ours, sample.cpuSeconds)/median(theirs, sample.cpuSeconds), contestants[1].name)
-	return nil
+	return err
 }
 
 func (s sample) cpuSeconds() float64 { return s.cpu.Seconds() }

@@ -91,17 +91,17 @@ func (c *Cluster) launchBalancer(ctx context.Context, program string) error {
 	if err != nil {
 		return err
 	}
-	defer listener.Close()
+	defer listener.Close() //nolint:errcheck // the balancer has its own copy
 	inherited, err := listener.(*net.TCPListener).File()
 	if err != nil {
 		return err
 	}
-	defer inherited.Close()
+	defer inherited.Close() //nolint:errcheck // and so of this
 	log, err := os.OpenFile(filepath.Join(c.dir, "apibalancer.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer log.Close() //nolint:errcheck // nothing is written here: the balancer has its own copy
 
 	args := []string{"--fork", "nsenter", "--net=" + c.lab(), program, c.state.endpoint()}
 	for _, n := range c.nodes {

@@ -57,7 +57,7 @@ func machineHierarchies() (hierarchies, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
+	defer file.Close() //nolint:errcheck // only read
 	return findHierarchies(file)
 }
 

@@ -171,7 +171,7 @@ func (c *Cluster) again(ctx context.Context, o Options) (*Cluster, error) {
 	if len(c.nodes) != o.Nodes {
 		return nil, fmt.Errorf("start cluster %s: it is up already, with %d nodes; take it down first", o.Name, len(c.nodes))
 	}
-	fmt.Fprintf(o.Log, "cluster %s is up already\n", o.Name)
+	_, _ = fmt.Fprintf(o.Log, "cluster %s is up already\n", o.Name)
 	return c, c.startBalancer(ctx)
 }
 
@@ -214,7 +214,7 @@ func claim(ctx context.Context, clusters string, o Options) (*Cluster, error) {
 func (c *Cluster) build(ctx context.Context, log io.Writer) error {
 	began := time.Now()
 	say := func(format string, args ...any) {
-		fmt.Fprintf(log, "[%5.1fs] %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
+		_, _ = fmt.Fprintf(log, "[%5.1fs] %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
 	}
 	if err := os.WriteFile(c.initScript(), nodeInit, 0o700); err != nil {
 		return fmt.Errorf("write node script: %w", err)

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	_ "embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -85,9 +86,5 @@ func (k kubeadmConfig) write(path, verb string) error {
 	if err != nil {
 		return err
 	}
-	defer file.Close()
-	if err := t.ExecuteTemplate(file, verb, k); err != nil {
-		return err
-	}
-	return file.Close()
+	return errors.Join(t.ExecuteTemplate(file, verb, k), file.Close())
 }

@@ -78,7 +78,7 @@ func tailOf(file string) string {
 	if err != nil {
 		return err.Error()
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // only read
 	return tail(f)
 }
 

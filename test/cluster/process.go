@@ -32,7 +32,7 @@ func signalIf(pid int, still func(pid int) bool, sig os.Signal) error {
 	if err != nil {
 		return nil // ended already
 	}
-	defer p.Release()
+	defer p.Release() //nolint:errcheck // a pidfd that is not used again
 	if !still(pid) {
 		return nil
 	}

@@ -39,7 +39,7 @@ func require(ctx context.Context, log io.Writer) error {
 	if len(packages) == 0 {
 		return nil
 	}
-	fmt.Fprintf(log, "installing %s\n", strings.Join(packages, ", "))
+	_, _ = fmt.Fprintf(log, "installing %s\n", strings.Join(packages, ", "))
 	install := append([]string{"install", "--yes", "--no-install-recommends"}, packages...)
 	if run(ctx, "apt-get", install...) == nil {
 		return nil

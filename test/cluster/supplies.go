@@ -55,7 +55,7 @@ func fetchSupplies(ctx context.Context, log io.Writer) (supplies, error) {
 	parts := []string{filepath.Base(s.kubernetes), filepath.Base(pause), filepath.Base(s.debian), imagesRevision}
 	name := filepath.Join("containerd", strings.Join(parts, "-"))
 	s.containerd, err = binaries.Cached(ctx, name, func(ctx context.Context, dir string) error {
-		fmt.Fprintln(log, "making images (once)")
+		_, _ = fmt.Fprintln(log, "making images (once)")
 		return seedContainerd(ctx, dir, s, pause)
 	})
 	return s, err
@@ -154,22 +154,17 @@ func busyboxImage(ctx context.Context, busybox string) (image.Image, error) {
 }
 
 // writeImage writes im to the file at path.
-func writeImage(path string, im image.Image) error {
+func writeImage(path string, im image.Image) (err error) {
 	layer, err := os.CreateTemp(filepath.Dir(path), "layer-*")
 	if err != nil {
 		return err
 	}
-	defer os.Remove(layer.Name())
-	defer layer.Close()
+	defer func() { err = errors.Join(err, layer.Close(), os.Remove(layer.Name())) }()
 	file, err := os.Create(path)
 	if err != nil {
 		return err
 	}
-	defer file.Close()
-	if err := im.Write(file, layer); err != nil {
-		return err
-	}
-	return file.Close()
+	return errors.Join(im.Write(file, layer), file.Close())
 }
 
 // LoadImage puts an image on every node that runs, for pods with

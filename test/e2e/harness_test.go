@@ -36,7 +36,7 @@ func runAll(m *testing.M) int {
 	if err != nil {
 		return fail(err)
 	}
-	defer os.RemoveAll(dir)
+	defer os.RemoveAll(dir) //nolint:errcheck // a folder of the system's own
 	plugin = filepath.Join(dir, "kubectl-etcd")
 	if out, err := exec.CommandContext(ctx, "go", "build", "-race", "-o", plugin, "../../cmd/kubectl-etcd").CombinedOutput(); err != nil {
 		return fail(fmt.Errorf("build the plugin: %w: %s", err, out))

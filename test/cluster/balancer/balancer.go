@@ -84,7 +84,7 @@ func (b *Balancer) accept(ctx context.Context, l net.Listener, wg *sync.WaitGrou
 // carry joins client to the first backend that takes a connection. With none,
 // client is closed, which callers see as a refused request.
 func (b *Balancer) carry(ctx context.Context, client net.Conn) {
-	defer client.Close()
+	defer client.Close() //nolint:errcheck // nothing more is asked of it
 	for _, one := range b.order() {
 		server, err := dial(ctx, one.address)
 		if err != nil {
@@ -236,7 +236,7 @@ func (b *backend) check(ctx context.Context, client *http.Client) health {
 	if err != nil {
 		return up
 	}
-	defer response.Body.Close()
+	defer response.Body.Close() //nolint:errcheck // only its status is wanted
 	if response.StatusCode != http.StatusOK {
 		return up
 	}

@@ -33,7 +33,7 @@ func newServer(t *testing.T, name string) *server {
 			w.WriteHeader(http.StatusInternalServerError)
 		}
 	})
-	mux.HandleFunc("/name", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, name) })
+	mux.HandleFunc("/name", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, name) })
 	s.Server = httptest.NewTLSServer(mux)
 	t.Cleanup(s.Close)
 	return s

@@ -41,7 +41,7 @@ func osRelease(path string) (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the system's release: %w", err)
 	}
-	defer file.Close()
+	defer file.Close() //nolint:errcheck // only read
 	fields := map[string]string{}
 	scanner := bufio.NewScanner(file)
 	for scanner.Scan() {
@@ -53,7 +53,7 @@ func osRelease(path string) (map[string]string, error) {
 }
 
 func unpackDebian(ctx context.Context, log io.Writer, dir string) error {
-	fmt.Fprintf(log, "fetching %s from Debian (once)\n", strings.Join(debianPackages, ", "))
+	_, _ = fmt.Fprintf(log, "fetching %s from Debian (once)\n", strings.Join(debianPackages, ", "))
 	debs := filepath.Join(dir, "debs")
 	if err := os.Mkdir(debs, 0o755); err != nil {
 		return err
@@ -86,7 +86,7 @@ func download(ctx context.Context, dir string) error {
 }
 
 func compilePause(ctx context.Context, log io.Writer, dir string) error {
-	fmt.Fprintln(log, "compiling pause (once)")
+	_, _ = fmt.Fprintln(log, "compiling pause (once)")
 	source := filepath.Join(dir, "pause.c")
 	if err := os.WriteFile(source, pauseSource, 0o644); err != nil {
 		return err

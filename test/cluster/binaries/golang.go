@@ -37,7 +37,7 @@ func builder(set Set) (func(ctx context.Context, log io.Writer, dir string) erro
 }
 
 func buildKubernetes(ctx context.Context, log io.Writer, dir string) error {
-	fmt.Fprintf(log, "building Kubernetes %s and etcd %s (once; about 10 minutes on 2 cores)\n", KubernetesVersion, EtcdVersion)
+	_, _ = fmt.Fprintf(log, "building Kubernetes %s and etcd %s (once; about 10 minutes on 2 cores)\n", KubernetesVersion, EtcdVersion)
 	started := time.Now()
 	if err := buildEtcd(ctx, log, "", dir); err != nil {
 		return err
@@ -49,7 +49,7 @@ func buildKubernetes(ctx context.Context, log io.Writer, dir string) error {
 	if err := goBuild(ctx, "", versionFlags(), dir+"/", packages...); err != nil {
 		return err
 	}
-	fmt.Fprintf(log, "built in %s\n", time.Since(started).Round(time.Second))
+	_, _ = fmt.Fprintf(log, "built in %s\n", time.Since(started).Round(time.Second))
 	return nil
 }
 
@@ -58,7 +58,7 @@ func buildKubernetes(ctx context.Context, log io.Writer, dir string) error {
 // output has to be named.
 func buildEtcd(ctx context.Context, log io.Writer, sub, dir string) error {
 	if sub != "" {
-		fmt.Fprintf(log, "building %s (once; about a minute)\n", sub)
+		_, _ = fmt.Fprintf(log, "building %s (once; about a minute)\n", sub)
 	}
 	if err := goBuild(ctx, sub, "-s -w", filepath.Join(dir, "etcd"), "go.etcd.io/etcd/server/v3"); err != nil {
 		return err

@@ -155,7 +155,7 @@ func (l *layerWriter) file(f File) error {
 	if err != nil {
 		return err
 	}
-	defer source.Close()
+	defer source.Close() //nolint:errcheck // only read
 	info, err := source.Stat()
 	if err != nil {
 		return err

@@ -57,7 +57,7 @@ func Steps(ctx context.Context, c *cluster.Cluster, steps []Step, log io.Writer)
 		return fmt.Errorf("walk: %w", err)
 	}
 	for i, step := range steps {
-		fmt.Fprintf(log, "\n# %d. %s (%s)\n", i+1, step.Title, step.Where)
+		_, _ = fmt.Fprintf(log, "\n# %d. %s (%s)\n", i+1, step.Title, step.Where)
 		if err := w.step(ctx, step); err != nil {
 			return fmt.Errorf("step %s: %w", step.ID, err)
 		}
@@ -95,14 +95,14 @@ func (w walker) step(ctx context.Context, step Step) error {
 }
 
 func (w walker) here(ctx context.Context, command string) error {
-	fmt.Fprintf(w.log, "$ %s\n", command)
+	_, _ = fmt.Fprintf(w.log, "$ %s\n", command)
 	c := exec.CommandContext(ctx, "sh", "-c", command)
 	c.Env = append(os.Environ(), "PATH="+w.shims+":"+os.Getenv("PATH"), "KUBECONFIG="+w.cluster.Kubeconfig())
 	return w.run(c, command)
 }
 
 func (w walker) onNode(ctx context.Context, n *cluster.Node, command string) error {
-	fmt.Fprintf(w.log, "root@%s# %s\n", n.Name, command)
+	_, _ = fmt.Fprintf(w.log, "root@%s# %s\n", n.Name, command)
 	c, err := n.Command(ctx, "sh", "-c", "PATH=/run/walk:$PATH; "+command)
 	if err != nil {
 		return err
@@ -122,7 +122,7 @@ func (w walker) run(c *exec.Cmd, command string) error {
 func (w walker) prepare(ctx context.Context) error {
 	var hosts strings.Builder
 	for _, n := range w.cluster.Nodes() {
-		fmt.Fprintf(&hosts, "%s) fs='%s' ;;\n", n.IP, n.Path("/"))
+		_, _ = fmt.Fprintf(&hosts, "%s) fs='%s' ;;\n", n.IP, n.Path("/"))
 	}
 	scp := "#!/bin/sh\n# scp -rp SRC root@HOST:DST\nset -eu\ntest \"$1\" = -rp\nto=${3#root@}\ncase ${to%%:*} in\n" + hosts.String() +
 		"*) echo \"scp: no such host: ${to%%:*}\" >&2; exit 1 ;;\nesac\ntest ! -e \"$fs${to#*:}\"\ncp -rp \"$2\" \"$fs${to#*:}\"\n"

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/tools/clientcmd"
@@ -36,8 +37,7 @@ func newLoadCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			printReport(c.OutOrStdout(), report)
-			return nil
+			return printReport(c.OutOrStdout(), report)
 		},
 	}
 	c.Flags().StringVar(&kubeconfig, "kubeconfig", "", "a kubeconfig, instead of that of --cluster")
@@ -48,13 +48,16 @@ func newLoadCommand(o *options) *cobra.Command {
 	return c
 }
 
-func printReport(w io.Writer, r load.Report) {
+func printReport(w io.Writer, r load.Report) error {
+	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(r.Writes)) {
-		fmt.Fprintf(w, "%-18s %d\n", name, r.Writes[name])
+		fmt.Fprintf(&b, "%-18s %d\n", name, r.Writes[name])
 	}
-	fmt.Fprintf(w, "%-18s %d in %.1fs, %.1f/s; failed %d, not begun in time %d\n",
+	fmt.Fprintf(&b, "%-18s %d in %.1fs, %.1f/s; failed %d, not begun in time %d\n",
 		"written", r.Total(), r.Elapsed.Seconds(), r.Rate(), r.Failed, r.Missed)
 	if r.Last != nil {
-		fmt.Fprintf(w, "last failure: %v\n", r.Last)
+		fmt.Fprintf(&b, "last failure: %v\n", r.Last)
 	}
+	_, err := io.WriteString(w, b.String())
+	return err
 }

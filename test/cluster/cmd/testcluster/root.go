@@ -55,9 +55,9 @@ func newUpCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(c.ErrOrStderr(), "cluster %s is up after %s: export KUBECONFIG=%s\n",
+			_, err = fmt.Fprintf(c.ErrOrStderr(), "cluster %s is up after %s: export KUBECONFIG=%s\n",
 				o.name, time.Since(began).Round(time.Second), up.Kubeconfig())
-			return nil
+			return err
 		},
 	}
 	c.Flags().IntVar(&nodes, "nodes", 1, "control planes")
@@ -92,8 +92,8 @@ func newPrintCommand(o *options, use, short string, value func(*cluster.Cluster)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintln(c.OutOrStdout(), value(up))
-			return nil
+			_, err = fmt.Fprintln(c.OutOrStdout(), value(up))
+			return err
 		},
 	}
 }
