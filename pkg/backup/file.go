@@ -10,6 +10,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/durable"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 )
 
@@ -82,46 +83,40 @@ type Report struct {
 	Warnings      []string       `json:"warnings,omitempty"` // why it may not be a good one: its member is CORRUPT, alone or behind
 }
 
-// SaveFile writes a snapshot to options.Path: temp file beside it, 0600, fsync,
-// Inspect, rename, fsync of the directory. A member that fails on the way is
-// given up for another, from the start. Errors: ErrWrite and the system's own
-// (fs.ErrExist, fs.ErrPermission, syscall.ENOSPC), which no other member could
-// mend; ErrQuota; ErrNoMember; the context's.
+// SaveFile writes a snapshot to options.Path, whole and seen by Inspect or not at all
+// (durable.File). A member that fails on the way is given up for another, from the
+// start. Errors: ErrWrite and the system's own (fs.ErrExist, fs.ErrPermission,
+// syscall.ENOSPC), which no other member could mend; ErrQuota; ErrNoMember; the
+// context's.
 func SaveFile(ctx context.Context, sources []Source, options Options) (*Report, error) {
-	target, err := newTarget(options.Path, options.Overwrite)
+	target, err := durable.Create(options.Path, options.Overwrite)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrWrite, err)
 	}
-	defer target.discard()
+	defer target.Discard()
 	report, err := run(ctx, sources, options, func(ctx context.Context, a *attempt) (*Report, error) {
 		return saveOnce(ctx, a, target, options)
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := target.commit(); err != nil {
-		return nil, err
+	if err := target.Commit(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrWrite, err)
 	}
 	report.Path = options.Path
 	return report, nil
 }
 
 // saveOnce is one try, from the start of the file to what it holds.
-func saveOnce(ctx context.Context, a *attempt, target *target, options Options) (*Report, error) {
-	if err := target.rewind(); err != nil {
-		return nil, err
+func saveOnce(ctx context.Context, a *attempt, target *durable.File, options Options) (*Report, error) {
+	if err := target.Rewind(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrWrite, err)
 	}
-	report, err := a.stream(ctx, target)
-	if err != nil {
-		return nil, err
+	report, err := a.stream(ctx, &onceWriter{w: target})
+	if err != nil || options.Inspect == nil {
+		return report, err
 	}
-	if err := target.sync(); err != nil {
-		return nil, err
-	}
-	if options.Inspect == nil {
-		return report, nil
-	}
-	contents, err := options.Inspect(ctx, target.temp)
+	contents, err := options.Inspect(ctx, target.Temp())
 	if err != nil {
 		return nil, fmt.Errorf("inspect snapshot: %w", err)
 	}

@@ -9,8 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
-	"syscall"
 )
 
 // copySnapshot copies the database of a snapshot to a new file, without its sha256, and
@@ -83,60 +81,4 @@ func removeIfThere(path string) error {
 		return err
 	}
 	return nil
-}
-
-// syncTree makes a tree durable: each file, then the directory that holds it.
-func syncTree(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, entry := range entries {
-		path := filepath.Join(dir, entry.Name())
-		sync := syncFile
-		if entry.IsDir() {
-			sync = syncTree
-		}
-		if err := sync(path); err != nil {
-			return err
-		}
-	}
-	return syncDir(dir)
-}
-
-func syncFile(path string) error {
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	return errors.Join(file.Sync(), file.Close())
-}
-
-// syncDir makes the names in a directory durable, where directories can be synced.
-func syncDir(path string) error {
-	if runtime.GOOS == "windows" { // not there
-		return nil
-	}
-	dir, err := os.Open(path)
-	if err == nil {
-		err = errors.Join(dir.Sync(), dir.Close())
-	}
-	if unsyncable(err) {
-		return nil
-	}
-	return err
-}
-
-// unsyncable tells that a directory can't be synced here at all: the file system can't
-// (some CIFS and FUSE mounts), or one may write there but not list. The files in it are
-// synced themselves; to refuse them for this would help nobody.
-func unsyncable(err error) bool {
-	var path *fs.PathError
-	if !errors.As(err, &path) {
-		return false
-	}
-	if path.Op == "open" {
-		return errors.Is(path, syscall.EACCES)
-	}
-	return errors.Is(path, syscall.EINVAL) || errors.Is(path, errors.ErrUnsupported)
 }

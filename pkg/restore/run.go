@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/durable"
 )
 
 // Report is what Run did.
@@ -152,7 +154,7 @@ func (b *builder) copyDatabase(ctx context.Context) error {
 func (b *builder) publish(ctx context.Context) error {
 	b.onStep("put the data directories in place")
 	for _, w := range b.works {
-		if err := syncTree(w.dir); err != nil {
+		if err := durable.SyncTree(w.dir); err != nil {
 			return err
 		}
 	}
@@ -165,7 +167,7 @@ func (b *builder) publish(ctx context.Context) error {
 		}
 	}
 	for _, w := range b.works {
-		if err := syncDir(filepath.Dir(w.target.Dir)); err != nil {
+		if err := durable.SyncDir(filepath.Dir(w.target.Dir)); err != nil {
 			return err
 		}
 	}
@@ -191,7 +193,7 @@ func (w *work) place() error {
 	if err := os.Remove(w.dir); err != nil {
 		return err
 	}
-	return syncDir(w.target.Dir)
+	return durable.SyncDir(w.target.Dir)
 }
 
 // cleanUp removes the working files, and unless done also everything that was put in

@@ -57,47 +57,6 @@ func TestFullDisk(t *testing.T) {
 	}
 	_, err := WriteTo(t.Context(), twoStubs(t), full(), options)
 	check(err)
-
-	disk := &target{path: "/backups/s.db", temp: "", file: full()}
-	_, err = run(t.Context(), twoStubs(t), options, func(ctx context.Context, a *attempt) (*Report, error) {
-		return a.stream(ctx, disk)
-	})
-	check(err)
-	if !strings.Contains(err.Error(), "/backups/s.db: no space left on device") {
-		t.Errorf("%v: it does not name the file", err)
-	}
-}
-
-// TestNoLinks is a target where no link can be made: the name is reserved instead.
-func TestNoLinks(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "s.db")
-	target, err := newTarget(path, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer target.discard()
-	if _, err := target.Write([]byte("whole")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte("theirs"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := target.reserve(); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("reserve over a file = %v", err)
-	}
-	if content, _ := os.ReadFile(path); string(content) != "theirs" {
-		t.Errorf("it was written over: %q", content)
-	}
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	if err := target.reserve(); err != nil {
-		t.Errorf("reserve = %v", err)
-	}
-	if content, _ := os.ReadFile(path); string(content) != "whole" {
-		t.Errorf("content %q", content)
-	}
 }
 
 // TestReadOnlyFolder: to root no folder is read-only by its mode, but /sys is.
@@ -127,36 +86,4 @@ func untouched(t *testing.T) *etcd.Client {
 	}
 	t.Cleanup(func() { client.Close() })
 	return client
-}
-
-// TestSyncDir asks /proc, which can't sync, as some network and FUSE mounts can't.
-func TestSyncDir(t *testing.T) {
-	for _, dir := range []string{t.TempDir(), "/proc"} {
-		if err := syncDir(dir); err != nil {
-			t.Errorf("%s: %v", dir, err)
-		}
-	}
-	if err := syncDir(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("syncDir of nothing = %v", err)
-	}
-}
-
-func TestUnsyncable(t *testing.T) {
-	for _, test := range []struct {
-		op   string
-		err  error
-		want bool
-	}{
-		{"sync", syscall.EINVAL, true},
-		{"sync", syscall.ENOTSUP, true},
-		{"sync", syscall.EIO, false},
-		{"sync", syscall.ENOSPC, false},
-		{"sync", syscall.EACCES, false},
-		{"open", syscall.EACCES, true}, // one may write there, but not list
-		{"open", syscall.EMFILE, false},
-	} {
-		if got := unsyncable(&fs.PathError{Op: test.op, Path: "d", Err: test.err}); got != test.want {
-			t.Errorf("%s: %v: %t, want %t", test.op, test.err, got, test.want)
-		}
-	}
 }
