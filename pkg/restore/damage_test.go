@@ -59,15 +59,28 @@ func write(t *testing.T, path string, data []byte) {
 	}
 }
 
-// sample is a snapshot with several levels of pages and a large value, and its bytes.
-func sample(t testing.TB) []byte {
+// databaseOf is the bytes of a database that fill filled.
+func databaseOf(t testing.TB, options *bolt.Options, fill func(*bolt.Tx) error) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "db")
-	db, err := bolt.Open(path, 0o600, &bolt.Options{PageSize: 1024})
+	db, err := bolt.Open(path, 0o600, options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = db.Update(func(tx *bolt.Tx) error {
+	if err := errors.Join(db.Update(fill), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// sample is a snapshot with several levels of pages and a large value, and its bytes.
+func sample(t testing.TB) []byte {
+	t.Helper()
+	return databaseOf(t, &bolt.Options{PageSize: 1024}, func(tx *bolt.Tx) error {
 		for _, name := range []string{alarmBucket, clusterBucket, memberBucket, metaBucket} {
 			if _, err := tx.CreateBucket([]byte(name)); err != nil {
 				return err
@@ -85,14 +98,6 @@ func sample(t testing.TB) []byte {
 		}
 		return b.Put(revisionBytes(302), append([]byte{0x0a, 1, 'k', 0x2a, 0xd0, 0x0f}, make([]byte, 2000)...))
 	})
-	if err := errors.Join(err, db.Close()); err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }
 
 func TestOpenRefuses(t *testing.T) {
@@ -163,26 +168,13 @@ func TestOpenRefuses(t *testing.T) {
 
 func foreign(t *testing.T) []byte {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "db")
-	db, err := bolt.Open(path, 0o600, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = db.Update(func(tx *bolt.Tx) error {
+	return databaseOf(t, nil, func(tx *bolt.Tx) error {
 		b, err := tx.CreateBucket([]byte("containers"))
 		if err == nil {
 			_, err = b.CreateBucket([]byte("nested"))
 		}
 		return err
 	})
-	if err := errors.Join(err, db.Close()); err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }
 
 // Whatever is cut off or flipped in a snapshot is found.
