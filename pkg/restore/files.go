@@ -76,6 +76,21 @@ func makeParents(dir string) ([]string, error) {
 	return made, nil
 }
 
+// closeToOthers leaves a tree to its owner alone: etcd makes the raft snapshot, which
+// names the members, readable for all.
+func closeToOthers(dir string) error {
+	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		mode := fs.FileMode(0o600)
+		if entry.IsDir() {
+			mode = 0o700
+		}
+		return os.Chmod(path, mode)
+	})
+}
+
 func removeIfThere(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -150,10 +150,13 @@ func (b *builder) copyDatabase(ctx context.Context) error {
 	return nil
 }
 
-// publish makes everything durable, then renames: all members or none.
+// publish makes everything private and durable, then renames: all members or none.
 func (b *builder) publish(ctx context.Context) error {
 	b.onStep("put the data directories in place")
 	for _, w := range b.works {
+		if err := closeToOthers(w.dir); err != nil {
+			return err
+		}
 		if err := durable.SyncTree(w.dir); err != nil {
 			return err
 		}

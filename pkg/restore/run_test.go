@@ -209,7 +209,7 @@ func TestRestoreIsPrivateAndLeavesNothingElse(t *testing.T) {
 				return err
 			}
 			info, err := entry.Info()
-			if err == nil && info.Mode().Perm()&0o077 != 0 && !strings.HasSuffix(path, ".snap") {
+			if err == nil && info.Mode().Perm()&0o077 != 0 {
 				t.Errorf("%s has mode %v", path, info.Mode())
 			}
 			return err
