@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -207,10 +206,10 @@ func (r *reach) addExec(dialer podDialer, pod discover.Pod) {
 	} else {
 		source.Reader = &etcd.Ctl{Run: func(ctx context.Context, args ...string) ([]byte, error) {
 			argv := append(append([]string{}, pod.Exec...), args...)
-			var out bytes.Buffer
+			var out answer
 			err := dialer.Exec(ctx, tunnel.Pod{Namespace: pod.Namespace, Name: pod.Name}, pod.ExecContainer, argv, &out)
 			r.refused.note(err, "pods/exec", pod.Namespace)
-			return out.Bytes(), err
+			return out.text.Bytes(), err
 		}}
 	}
 	r.sources = append(r.sources, source)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -210,7 +211,11 @@ func (d execDialer) DialContext(context.Context, tunnel.Pod, int) (net.Conn, err
 
 func (d execDialer) Exec(_ context.Context, pod tunnel.Pod, container string, argv []string, stdout io.Writer) error {
 	text, err := d.exec(pod, container, argv)
-	_, _ = io.WriteString(stdout, text)
+	for part := range slices.Chunk([]byte(text), 32<<10) {
+		if _, err := stdout.Write(part); err != nil {
+			return err
+		}
+	}
 	return err
 }
 
