@@ -128,7 +128,16 @@ func (r *reach) explainBackup(ctx context.Context, err error) error {
 	if !errors.Is(err, backup.ErrNoMember) {
 		return err
 	}
-	return cmp.Or(r.refused.explain(ctx), err)
+	return cmp.Or(r.refused.explain(ctx), unfit(err))
+}
+
+// unfit gives a snapshot that came whole, but was found bad, its own hint: those of
+// restore are about a file that somebody has.
+func unfit(err error) error {
+	if !errors.Is(err, restore.ErrDamaged) && !errors.Is(err, restore.ErrNotSnapshot) {
+		return err
+	}
+	return withHint(err, "nothing was kept. It came as the member sent it, so that member's own database is in doubt: take it from another with --from, and look at all: kubectl etcd status")
 }
 
 // backupSources are the members that could be opened; none is an error.

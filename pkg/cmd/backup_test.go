@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/tunnel"
 )
 
@@ -94,6 +96,18 @@ func TestBackupErrorIsNotHiddenByARefusal(t *testing.T) {
 	}
 	if got := r.explainBackup(t.Context(), backup.ErrNoMember); !errors.Is(got, tunnel.ErrForbidden) {
 		t.Errorf("got %v, want the refusal", got)
+	}
+}
+
+// The snapshot that was just taken is no file to choose another instead of.
+func TestBackupHintsAtTheMember(t *testing.T) {
+	r := &reach{refused: &refusals{}}
+	for reason, code := range map[error]int{restore.ErrDamaged: exitDamaged, restore.ErrNotSnapshot: exitError, restore.ErrNoChecksum: exitError} {
+		err := errors.Join(backup.ErrNoMember, fmt.Errorf("a: inspect snapshot: %w", reason))
+		f := (&session{}).explain(r.explainBackup(t.Context(), err), "kubectl etcd backup")
+		if hints := strings.Join(f.hints, "\n"); f.code != code || !strings.Contains(hints, "--from") || strings.Contains(hints, "restore") {
+			t.Errorf("%v: code %d, hints %q", reason, f.code, hints)
+		}
 	}
 }
 
