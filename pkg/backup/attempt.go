@@ -23,11 +23,11 @@ type attempt struct {
 	options   Options
 }
 
-// stream copies the member's snapshot to w and checks it. When it returns, nothing
-// of it runs on.
-func (a *attempt) stream(ctx context.Context, w io.Writer) (*Report, error) {
+// stream copies the member's snapshot to a writer and checks it. When it returns,
+// nothing of it runs on. The writer is told when the attempt is to end.
+func (a *attempt) stream(ctx context.Context, to func(context.Context) io.Writer) (*Report, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	meter := &meter{attempt: a, w: w, began: time.Now()}
+	meter := &meter{attempt: a, w: to(ctx), began: time.Now()}
 	meter.heard.Store(meter.began.UnixNano())
 	for _, warning := range a.candidate.warnings {
 		meter.tell(Event{Note: "warning: " + warning})

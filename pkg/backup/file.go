@@ -112,7 +112,7 @@ func saveOnce(ctx context.Context, a *attempt, target *durable.File, options Opt
 	if err := target.Rewind(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrWrite, err)
 	}
-	report, err := a.stream(ctx, &onceWriter{w: target})
+	report, err := a.stream(ctx, func(context.Context) io.Writer { return marked{target} })
 	if err != nil || options.Inspect == nil {
 		return report, err
 	}
@@ -124,31 +124,17 @@ func saveOnce(ctx context.Context, a *attempt, target *durable.File, options Opt
 	return report, nil
 }
 
-// WriteTo streams one snapshot to w. After the first byte there is no retry.
+// WriteTo streams one snapshot to w. After the first byte there is no retry. It ends
+// with ctx, and at the quota, also while w blocks; w may then still be in that Write.
 func WriteTo(ctx context.Context, sources []Source, w io.Writer, options Options) (*Report, error) {
 	return run(ctx, sources, options, func(ctx context.Context, a *attempt) (*Report, error) {
-		out := &onceWriter{w: w}
-		report, err := a.stream(ctx, out)
+		out := &outlet{w: marked{w}}
+		report, err := a.stream(ctx, out.until)
 		if err != nil && out.begun {
 			return nil, &finalError{err}
 		}
 		return report, err
 	})
-}
-
-// onceWriter remembers that something was written, and marks w's errors.
-type onceWriter struct {
-	w     io.Writer
-	begun bool
-}
-
-func (o *onceWriter) Write(p []byte) (int, error) {
-	o.begun = true
-	n, err := o.w.Write(p)
-	if err != nil {
-		return n, fmt.Errorf("%w: %w", ErrWrite, err)
-	}
-	return n, nil
 }
 
 // run tries the candidates in order until one gives a report.
