@@ -55,7 +55,7 @@ func (a *attempt) copy(ctx context.Context, meter *meter) (*Report, error) {
 		return nil, err
 	}
 	defer func() { _ = stream.Close() }() // it only ends the call
-	meter.total = stream.Size
+	meter.expect(stream.Size)
 	n, err := io.Copy(meter, stream)
 	if err != nil {
 		return nil, err
@@ -76,22 +76,27 @@ func (a *attempt) copy(ctx context.Context, meter *meter) (*Report, error) {
 	}, nil
 }
 
-// meter writes to w, tells of the progress, and knows since when nothing came.
+// meter writes to w, tells of the progress, and knows since when nothing came. The
+// guard tells through it as well.
 type meter struct {
 	attempt *attempt
 	w       io.Writer
 	began   time.Time
 
+	mu           sync.Mutex // of what follows, and for one event at a time
 	bytes, total int64
 	told         time.Time
 	estimated    bool
-	heard        atomic.Int64 // Unix nanoseconds: when something came last; 0 while w is being written to
+
+	heard atomic.Int64 // Unix nanoseconds: when something came last; 0 while w is being written to
 }
 
 func (m *meter) Write(p []byte) (int, error) {
 	m.heard.Store(0)
 	n, err := m.w.Write(p)
 	m.heard.Store(time.Now().UnixNano())
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.bytes += int64(n)
 	if err != nil {
 		return n, err
@@ -104,10 +109,10 @@ func (m *meter) progress() {
 	now := time.Now()
 	if elapsed := now.Sub(m.began); !m.estimated && elapsed >= estimateAfter {
 		m.estimated = true
-		m.tell(Event{Note: m.estimate(elapsed)})
+		m.event(Event{Note: m.estimate(elapsed)})
 	}
 	if now.Sub(m.told) >= eventEvery {
-		m.tell(Event{})
+		m.event(Event{})
 	}
 }
 
@@ -123,8 +128,22 @@ func (m *meter) estimate(elapsed time.Duration) string {
 		whole, rate/1e6, m.attempt.candidate.Name)
 }
 
+// expect says how many bytes will come; 0: unknown.
+func (m *meter) expect(total int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.total = total
+}
+
 // tell completes an event and hands it on.
 func (m *meter) tell(e Event) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.event(e)
+}
+
+// event is tell with mu held.
+func (m *meter) event(e Event) {
 	m.told = time.Now()
 	e.Source, e.Bytes, e.Total = m.attempt.candidate.Name, m.bytes, m.total
 	e.Pinned = m.told.Sub(m.began)

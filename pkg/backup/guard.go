@@ -24,6 +24,7 @@ type guard struct {
 	quota   int64
 	limit   int64 // 0: none
 	note    string
+	warned  bool // that the size is not known
 }
 
 func (a *attempt) newGuard(ctx context.Context, meter *meter) *guard {
@@ -64,13 +65,32 @@ func (g *guard) watch(ctx context.Context) error {
 		if quiet := g.meter.silence(); quiet > g.attempt.options.StallAfter {
 			return fmt.Errorf("%w: nothing came for %s", ErrStalled, quiet.Round(time.Second))
 		}
-		if err := g.check(poller.size(ctx)); err != nil {
+		if g.limit == 0 {
+			continue
+		}
+		size, err := poller.size(ctx)
+		if err != nil {
+			g.blind(ctx, err)
+			continue
+		}
+		if err := g.check(size); err != nil {
 			return err
 		}
 	}
 }
 
-// check judges the database's size; 0 is unknown.
+// blind warns, once, that the quota is not watched. Whether the snapshot goes on is up
+// to its stream.
+func (g *guard) blind(ctx context.Context, err error) {
+	if g.warned || ctx.Err() != nil {
+		return
+	}
+	g.warned = true
+	g.meter.tell(Event{Note: fmt.Sprintf("warning: %s does not say how large its database is meanwhile (%v): as long as that lasts, nothing stops the snapshot before the quota",
+		g.attempt.candidate.Name, err)})
+}
+
+// check judges the database's size.
 func (g *guard) check(size int64) error {
 	if g.limit == 0 || size < g.limit || size <= g.begin {
 		return nil
@@ -86,13 +106,12 @@ type poller struct {
 	client  *etcd.Client
 }
 
-// size is the member's database size now; 0 when it doesn't say: whether the
-// snapshot goes on is then up to the stream.
-func (p *poller) size(ctx context.Context) int64 {
+// size is the member's database size now.
+func (p *poller) size(ctx context.Context) (int64, error) {
 	if p.client == nil {
 		client, err := p.attempt.candidate.Client.Again()
 		if err != nil {
-			return 0
+			return 0, err
 		}
 		p.client = client
 	}
@@ -100,10 +119,7 @@ func (p *poller) size(ctx context.Context) int64 {
 	ctx, cancel := context.WithTimeout(ctx, p.attempt.options.StallAfter)
 	defer cancel()
 	status, err := p.attempt.status(ctx, p.client)
-	if err != nil {
-		return 0
-	}
-	return status.DBSize
+	return status.DBSize, err
 }
 
 func (p *poller) close() {

@@ -2,13 +2,19 @@ package backup
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
@@ -111,6 +117,55 @@ func TestSlowReaderUnderChurn(t *testing.T) {
 	}
 	cancel()
 	<-churning
+}
+
+// TestBlindGuardWarns: only the connection of the snapshot lives. The snapshot goes on,
+// and it is said once, even while the reader keeps it waiting.
+func TestBlindGuardWarns(t *testing.T) {
+	database := make([]byte, 256<<10)
+	sum := sha256.Sum256(database)
+	var calls atomic.Int32
+	several, warned := make(chan struct{}), make(chan struct{})
+	stub := &etcdtest.Stub{Messages: etcdtest.SnapshotMessages(database, sum[:])}
+	stub.OnStatus = func() (*pb.StatusResponse, error) {
+		switch n := calls.Add(1); {
+		case n <= 2: // when it is chosen, and when it begins
+			return &pb.StatusResponse{Header: &pb.ResponseHeader{ClusterId: 7, MemberId: 2}, Leader: 1, DbSize: 1 << 20}, nil
+		case n == 6:
+			close(several)
+		}
+		return nil, status.Error(codes.Internal, "not today")
+	}
+	var notes []string
+	_, err := WriteTo(t.Context(), []Source{{Name: "a", Client: stub.Open(t, "a")}}, waiting{several, warned}, Options{
+		PollEvery: 10 * time.Millisecond,
+		OnEvent: func(e Event) {
+			if e.Note != "" {
+				notes = append(notes, e.Note)
+				close(warned)
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(notes) != 1 || !strings.Contains(notes[0], "warning: a does not say") || !strings.Contains(notes[0], "not today") {
+		t.Errorf("notes %q, want one warning with its reason", notes)
+	}
+}
+
+// waiting takes nothing until all its channels are closed.
+type waiting []chan struct{}
+
+func (w waiting) Write(p []byte) (int, error) {
+	for _, one := range w {
+		select {
+		case <-one:
+		case <-time.After(30 * time.Second):
+			return 0, errors.New("waited in vain")
+		}
+	}
+	return len(p), nil
 }
 
 func TestStalledMemberIsGivenUp(t *testing.T) {
