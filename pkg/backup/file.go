@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"time"
 
@@ -44,8 +45,9 @@ type Options struct {
 	// 0 is 0.9; negative: never. See guard for a database that begins above it.
 	AbortAtQuota float64
 	// Inspect reads revision, keys and hashes back from the finished temporary file.
+	// sum is the CRC-32C of what was written to it, whose sha256 agreed.
 	// May be nil: then the report has no Contents.
-	Inspect func(ctx context.Context, path string) (etcd.Contents, error)
+	Inspect func(ctx context.Context, path string, sum uint32) (etcd.Contents, error)
 	// OnEvent is told of every start, retry and progress; may be nil. It is called
 	// from one goroutine at a time.
 	OnEvent func(Event)
@@ -112,11 +114,12 @@ func saveOnce(ctx context.Context, a *attempt, target *durable.File, options Opt
 	if err := target.Rewind(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrWrite, err)
 	}
-	report, err := a.stream(ctx, func(context.Context) io.Writer { return marked{target} })
+	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	report, err := a.stream(ctx, func(context.Context) io.Writer { return io.MultiWriter(marked{target}, sum) })
 	if err != nil || options.Inspect == nil {
 		return report, err
 	}
-	contents, err := options.Inspect(ctx, target.Temp())
+	contents, err := options.Inspect(ctx, target.Temp(), sum.Sum32())
 	if err != nil {
 		return nil, fmt.Errorf("inspect snapshot: %w", err)
 	}

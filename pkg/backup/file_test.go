@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"hash/crc32"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -98,8 +99,9 @@ func TestSaveFile(t *testing.T) {
 	var events []backup.Event
 	report, err := backup.SaveFile(timeout(t), sourcesOf(cluster), backup.Options{
 		Path: path,
-		Inspect: func(_ context.Context, path string) (etcd.Contents, error) {
+		Inspect: func(_ context.Context, path string, sum uint32) (etcd.Contents, error) {
 			inspected = path
+			checkCRC(t, path, sum)
 			return etcd.Contents{Revision: 101}, nil
 		},
 		OnEvent: func(e backup.Event) { events = append(events, e) },
@@ -287,6 +289,18 @@ func TestDamagedStreamIsNotKept(t *testing.T) {
 	}
 }
 
+// checkCRC says that sum is the CRC-32C of the file at path.
+func checkCRC(t *testing.T, path string, sum uint32) {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := crc32.Checksum(content, crc32.MakeTable(crc32.Castagnoli)); sum != want {
+		t.Errorf("sum of %d bytes = %08x, want %08x", len(content), sum, want)
+	}
+}
+
 func TestInspectDecides(t *testing.T) {
 	database := make([]byte, 64<<10)
 	sum := sha256.Sum256(database)
@@ -295,7 +309,8 @@ func TestInspectDecides(t *testing.T) {
 	dir, calls := t.TempDir(), 0
 	report, err := backup.SaveFile(timeout(t), sources, backup.Options{
 		Path: filepath.Join(dir, "s.db"),
-		Inspect: func(context.Context, string) (etcd.Contents, error) {
+		Inspect: func(_ context.Context, path string, sum uint32) (etcd.Contents, error) {
+			checkCRC(t, path, sum)
 			if calls++; calls == 1 {
 				return etcd.Contents{}, errors.New("page 7 is damaged")
 			}
@@ -387,7 +402,7 @@ func TestOverwrite(t *testing.T) {
 	cluster := etcdtest.Start(t, 1, etcdtest.Options{Plain: true})
 	dir := t.TempDir()
 	path := filepath.Join(dir, "s.db")
-	late := func(context.Context, string) (etcd.Contents, error) { // somebody makes the file meanwhile
+	late := func(context.Context, string, uint32) (etcd.Contents, error) { // somebody makes the file meanwhile
 		return etcd.Contents{}, os.WriteFile(path, []byte("theirs"), 0o600)
 	}
 	_, err := backup.SaveFile(timeout(t), sourcesOf(cluster), backup.Options{Path: path, Inspect: late})

@@ -201,7 +201,7 @@ func TestOpenFindsEveryDamage(t *testing.T) {
 
 func readBytes(t *testing.T, data []byte) error {
 	t.Helper()
-	_, err := read(t.Context(), bytes.NewReader(data), int64(len(data)))
+	_, err := read(t.Context(), bytes.NewReader(data), int64(len(data)), checkSHA256)
 	return err
 }
 

@@ -91,7 +91,27 @@ func start(t *testing.T, configs ...*embed.Config) []*server {
 
 func startSource(t *testing.T) *server {
 	t.Helper()
-	return start(t, testConfig(t, t.TempDir()))[0]
+	s := start(t, testConfig(t, t.TempDir()))[0]
+	s.awaitStorageVersion(t)
+	return s
+}
+
+// awaitStorageVersion returns when the server has written its storage version, which it
+// does some time after it began to serve.
+func (s *server) awaitStorageVersion(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		status, err := s.Status(t.Context(), s.etcd.Clients[0].Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status.StorageVersion != "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the server has written no storage version")
+		}
+	}
 }
 
 // save writes the server's snapshot as it streams it, and returns its path.

@@ -113,7 +113,7 @@ func TestHashKVWithNothingToKeep(t *testing.T) {
 		t.Fatal(err)
 	}
 	data = sealed(data)
-	got, err := read(t.Context(), bytes.NewReader(data), int64(len(data)))
+	got, err := read(t.Context(), bytes.NewReader(data), int64(len(data)), checkSHA256)
 	if err != nil {
 		t.Fatal(err)
 	}

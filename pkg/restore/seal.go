@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"unicode/utf8"
 )
@@ -15,28 +16,30 @@ import (
 // a whole number of pages, so size%512 tells whether one is there.
 const sealSize = sha256.Size
 
-// checkSeal says whether r is a snapshot whose sha256 fits, and if not, what it is.
-func checkSeal(ctx context.Context, r io.ReaderAt, size int64) (string, error) {
+// checkSeal says whether r is a snapshot with a sha256 behind it, by its beginning and
+// its size, and if not, what it is.
+func checkSeal(r io.ReaderAt, size int64) error {
 	meta, err := findMeta(r, size)
 	switch {
 	case err != nil && !looksLikeBolt(r):
-		return "", notSnapshot(r, size)
+		return notSnapshot(r, size)
 	case err != nil:
-		return "", err
+		return err
 	}
 	want := int64(meta.high) * int64(meta.pageSize)
 	switch {
 	case size < want:
-		return "", damaged("it is cut off: %d bytes of %d", size, want+sealSize)
+		return damaged("it is cut off: %d bytes of %d", size, want+sealSize)
 	case size%512 == 0:
-		return "", ErrNoChecksum
+		return ErrNoChecksum
 	case size%512 != sealSize:
-		return "", damaged("it has %d bytes, and should have %d", size, want+sealSize)
+		return damaged("it has %d bytes, and should have %d", size, want+sealSize)
 	}
-	return checkSum(ctx, r, size)
+	return nil
 }
 
-func checkSum(ctx context.Context, r io.ReaderAt, size int64) (string, error) {
+// checkSHA256 compares the bytes with the sha256 behind them and returns that, in hex.
+func checkSHA256(ctx context.Context, r io.ReaderAt, size int64) (string, error) {
 	var seal [sealSize]byte
 	if _, err := r.ReadAt(seal[:], size-sealSize); err != nil {
 		return "", readError(err)
@@ -49,6 +52,18 @@ func checkSum(ctx context.Context, r io.ReaderAt, size int64) (string, error) {
 		return "", damaged("its sha256 is %x, and should be %x: it was changed or cut off", sum, seal)
 	}
 	return hex.EncodeToString(seal[:]), nil
+}
+
+// checkCRC compares all the bytes with their CRC-32C.
+func checkCRC(ctx context.Context, r io.ReaderAt, size int64, want uint32) error {
+	h := crc32.New(castagnoli)
+	if err := copyContext(ctx, h, io.NewSectionReader(r, 0, size)); err != nil {
+		return readError(err)
+	}
+	if got := h.Sum32(); got != want {
+		return damaged("what is read back has the CRC %08x, what was written had %08x", got, want)
+	}
+	return nil
 }
 
 func readError(err error) error {

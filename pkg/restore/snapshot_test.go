@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"errors"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"testing"
@@ -225,7 +226,7 @@ func TestOpenWritesNothing(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if _, err := Inspect(t.Context(), path); err != nil {
+	if _, err := Open(t.Context(), path); err != nil {
 		t.Fatal(err)
 	}
 	after, err := os.ReadFile(path)
@@ -250,5 +251,30 @@ func TestOpenEndsWithContext(t *testing.T) {
 	s.put(t, "a", "1")
 	if _, err := Open(canceled(), s.save(t)); !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v", err)
+	}
+}
+
+func TestInspect(t *testing.T) {
+	s := startSource(t)
+	s.work(t, "a", 60)
+	path := s.save(t)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := crc32.Checksum(content, castagnoli)
+	got, err := Inspect(t.Context(), path, sum)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(opened.Contents, got); diff != "" {
+		t.Errorf("Inspect differs from Open:\n%s", diff)
+	}
+	if _, err := Inspect(t.Context(), path, sum+1); !errors.Is(err, ErrDamaged) {
+		t.Errorf("Inspect with another sum = %v", err)
 	}
 }
