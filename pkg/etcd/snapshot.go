@@ -44,7 +44,7 @@ func (s *SnapshotStream) SHA256() string {
 // call. While it is open the member can't reuse pages that are freed.
 func (c *Client) Snapshot(ctx context.Context) (*SnapshotStream, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	call, err := c.maintenance().Snapshot(ctx, &pb.SnapshotRequest{})
+	call, err := c.maintenance().Snapshot(ctx, &pb.SnapshotRequest{}, grpc.ForceCodecV2(newChunkCodec()))
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("open snapshot: %w", err)
