@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,8 +58,8 @@ var exampleRuns = map[string]exampleRun{
 func TestExamples(t *testing.T) {
 	bench := newExampleBench(t)
 	run := map[string]bool{}
-	for _, command := range append([]string{""}, commandsOf(t, "")...) {
-		lines := examplesOf(t, command)
+	for command, help := range helps(t, "") {
+		lines := examplesOf(help)
 		if len(lines) == 0 {
 			t.Errorf("the help of kubectl etcd %s has no example", command)
 		}
@@ -76,38 +77,32 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// helpOf is what `kubectl etcd COMMAND --help` says.
-func helpOf(t *testing.T, command string) string {
-	t.Helper()
-	got := run(t, append(strings.Fields(command), "--help")...)
-	got.wantExit(t, 0)
-	return got.stdout
-}
-
 var listedCommand = regexp.MustCompile(`(?m)^  ([a-z][a-z-]*) +\S`)
 
-// commandsOf are the commands below one, at any depth, as its help lists them.
-func commandsOf(t *testing.T, parent string) (all []string) {
+// helps are what `kubectl etcd COMMAND --help` says of a command, by its name, and of
+// those that are listed there, at any depth.
+func helps(t *testing.T, command string) map[string]string {
 	t.Helper()
-	help, _, _ := strings.Cut(helpOf(t, parent), "COMMAND --help tells more about one.")
-	_, lists, _ := strings.Cut(help, "\nExamples:\n")
+	args := append(strings.Fields(command), "--help")
+	got := finish(t, pluginCommand(nil, args...), args)
+	got.wantExit(t, 0)
+	all := map[string]string{command: got.stdout}
+	before, _, parent := strings.Cut(got.stdout, "COMMAND --help tells more about one.")
+	if !parent {
+		return all
+	}
+	_, lists, _ := strings.Cut(before, "\nExamples:\n")
 	for _, match := range listedCommand.FindAllStringSubmatch(lists, -1) {
-		if match[1] == "kubectl" { // an example
-			continue
-		}
-		command := strings.TrimSpace(parent + " " + match[1])
-		all = append(all, command)
-		if strings.Contains(helpOf(t, command), "COMMAND --help tells more about one.") {
-			all = append(all, commandsOf(t, command)...)
+		if match[1] != "kubectl" { // of the examples
+			maps.Copy(all, helps(t, strings.TrimSpace(command+" "+match[1])))
 		}
 	}
 	return all
 }
 
 // examplesOf are the command lines of a help's examples.
-func examplesOf(t *testing.T, command string) (lines []string) {
-	t.Helper()
-	_, rest, _ := strings.Cut(helpOf(t, command), "\nExamples:\n")
+func examplesOf(help string) (lines []string) {
+	_, rest, _ := strings.Cut(help, "\nExamples:\n")
 	rest = strings.ReplaceAll(rest, "\\\n    ", "") // a line that goes on
 	for line := range strings.Lines(rest) {
 		switch text := strings.TrimSpace(line); {

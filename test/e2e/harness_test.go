@@ -44,6 +44,10 @@ func runAll(m *testing.M) int {
 	if err := os.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH")); err != nil {
 		return fail(err)
 	}
+	// The race detector sleeps a second before a program ends, in case a goroutine is left.
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=20"); err != nil {
+		return fail(err)
+	}
 	shared, err = cluster.Up(ctx, cluster.Options{Name: "e2e", Nodes: 3, Log: os.Stderr})
 	if err != nil {
 		return fail(err)

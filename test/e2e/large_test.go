@@ -87,7 +87,7 @@ func leavesNothingInterrupted(t *testing.T) {
 // can't reuse what they free and grows: the backup ends before the share of the quota
 // that it was given, and what was read until then is taken for no snapshot.
 func stopsBeforeTheQuota(t *testing.T) {
-	const room = 16 << 20
+	const room = 24 << 20
 	client := member(t, "etcd-node1")
 	before, err := client.Status(t.Context())
 	if err != nil {
@@ -138,10 +138,18 @@ func (r *slowReader) Write(p []byte) (int, error) {
 	return r.got.Write(p)
 }
 
-// churn puts the same keys over and over, and compacts, until ctx ends.
+// churn puts the same keys over and over, at most 8 MiB a second, and compacts, until
+// ctx ends.
 func churn(ctx context.Context, client *clientv3.Client) error {
 	value := strings.Repeat("x", 512<<10)
+	pace := time.NewTicker(time.Second / 16)
+	defer pace.Stop()
 	for i := 0; ; i++ {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-pace.C:
+		}
 		answer, err := client.Put(ctx, fmt.Sprint(ballast, "churn/", i%8), value)
 		if err == nil && i%8 == 7 {
 			_, err = client.Compact(ctx, answer.Header.Revision)
