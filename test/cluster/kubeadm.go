@@ -25,6 +25,9 @@ var joinTemplate string
 // patchesDir is where kubeadm finds changes to the static pods that it makes.
 const patchesDir = "/etc/kubernetes/patches"
 
+// discoveryFile tells a node that joins where the cluster is, and whom to trust.
+const discoveryFile = "/etc/kubernetes/discovery.conf"
+
 // startupPatch lets kubelet look every second whether a static pod has started. With
 // kubeadm's own 10 s each restart of one costs a test 10 to 20 s.
 const startupPatch = "spec: {containers: [{name: %s, startupProbe: {initialDelaySeconds: 1, periodSeconds: 1, failureThreshold: 240}}]}\n"
@@ -33,6 +36,7 @@ const startupPatch = "spec: {containers: [{name: %s, startupProbe: {initialDelay
 type kubeadmConfig struct {
 	Node           *Node
 	Patches        string // folder on the node
+	Discovery      string // file on the node
 	Endpoint       string // the load balancer, as nodes reach it
 	Kubernetes     string // "1.37.2"
 	EtcdTag        string
@@ -44,6 +48,7 @@ func newKubeadmConfig(endpoint string) kubeadmConfig {
 	return kubeadmConfig{
 		Endpoint:       endpoint,
 		Patches:        patchesDir,
+		Discovery:      discoveryFile,
 		Kubernetes:     binaries.KubernetesVersion,
 		EtcdTag:        etcdTag,
 		Token:          randomHex(3) + "." + randomHex(8),
@@ -64,8 +69,15 @@ func (k kubeadmConfig) init(ctx context.Context, n *Node) error {
 	return k.on(ctx, n, "init", "--skip-phases=preflight,addon --upload-certs")
 }
 
-// join adds n as one more control plane.
-func (k kubeadmConfig) join(ctx context.Context, n *Node) error {
+// join adds n as one more control plane to that of first.
+func (k kubeadmConfig) join(ctx context.Context, first, n *Node) error {
+	admin, err := os.ReadFile(first.Path("/etc/kubernetes/admin.conf"))
+	if err != nil {
+		return fmt.Errorf("read how to reach the control plane: %w", err)
+	}
+	if err := os.WriteFile(n.Path(discoveryFile), admin, 0o600); err != nil {
+		return fmt.Errorf("tell how to reach the control plane: %w", err)
+	}
 	return k.on(ctx, n, "join", "--skip-phases=preflight")
 }
 

@@ -150,7 +150,7 @@ func TestWrongServerName(t *testing.T) {
 // TestFullAndReadOnlyDisks: nothing half-written, nothing left, no member asked twice.
 func TestFullAndReadOnlyDisks(t *testing.T) {
 	for _, tc := range []struct{ name, options, want string }{
-		{"full", "size=1m", "no space left"}, // a cluster without any load has more than that
+		{"full", "size=256k", "no space left"}, // a cluster that is empty has 1 MiB
 		{"read-only", "ro", "read-only"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
