@@ -99,21 +99,24 @@ func stopsBeforeTheQuota(t *testing.T) {
 	args := append([]string{"backup", "-f", "-", "--from", "etcd-node1", "--abort-at-quota", fmt.Sprintf("%.4f%%", share)}, certFlags()...)
 	c := pluginCommand([]string{"KUBECONFIG=" + shared.Kubeconfig()}, args...)
 	c.Dir = dir
-	reader := &slowReader{rate: 1 << 20}
+	reader := &slowReader{rate: 512 << 10} // minutes for the whole
 	c.Stdout = reader
-	wait := begin(t, c, args)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	writer := member(t, "etcd-node0").Raw()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
+	wait := begin(t, c, args)
+	var puts int
 	var churning errgroup.Group
-	churning.Go(func() error { return churn(ctx, member(t, "etcd-node0").Raw()) })
+	churning.Go(func() (err error) { puts, err = churn(ctx, writer); return err })
 	got := wait()
 	cancel()
 	if err := churning.Wait(); err != nil {
 		t.Errorf("churn: %v", err)
 	}
+	t.Logf("%d puts in %s", puts, got.took)
 
 	got.wantExit(t, 1)
-	got.wantStderr(t, "can't reuse space that is freed", "error: etcd-node1: stopped before the quota: its database grew from", "hint: ")
+	got.wantStderr(t, "error: etcd-node1: stopped before the quota: its database grew from", "hint: ")
 	after, err := client.Status(t.Context())
 	if err != nil || after.DBSize < before.DBSize+room || after.DBSize >= before.DBSizeQuota/2 || len(after.Errors) > 0 {
 		t.Errorf("the member went from %d bytes to %+v, %v; want %d more, far from its quota of %d, and no alarm", before.DBSize, after, err, room, before.DBSizeQuota)
@@ -138,29 +141,20 @@ func (r *slowReader) Write(p []byte) (int, error) {
 	return r.got.Write(p)
 }
 
-// churn puts the same keys over and over, at most 8 MiB a second, and compacts, until
-// ctx ends.
-func churn(ctx context.Context, client *clientv3.Client) error {
+// churn puts the same keys over and over, and compacts, until ctx ends; it counts.
+func churn(ctx context.Context, client *clientv3.Client) (puts int, err error) {
 	value := strings.Repeat("x", 512<<10)
-	pace := time.NewTicker(time.Second / 16)
-	defer pace.Stop()
-	for i := 0; ; i++ {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-pace.C:
-		}
-		answer, err := client.Put(ctx, fmt.Sprint(ballast, "churn/", i%8), value)
-		if err == nil && i%8 == 7 {
+	for ; err == nil; puts++ {
+		var answer *clientv3.PutResponse
+		answer, err = client.Put(ctx, fmt.Sprint(ballast, "churn/", puts%8), value)
+		if err == nil && puts%8 == 7 {
 			_, err = client.Compact(ctx, answer.Header.Revision)
 		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
 	}
+	if ctx.Err() != nil {
+		return puts, nil
+	}
+	return puts, err
 }
 
 // heldBackup is a backup into a file that was stopped with the stream on its way, so
