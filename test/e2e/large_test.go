@@ -145,16 +145,22 @@ func (r *slowReader) Write(p []byte) (int, error) {
 func churn(ctx context.Context, client *clientv3.Client) (puts int, err error) {
 	value := strings.Repeat("x", 512<<10)
 	for ; err == nil; puts++ {
-		var answer *clientv3.PutResponse
-		answer, err = client.Put(ctx, fmt.Sprint(ballast, "churn/", puts%8), value)
-		if err == nil && puts%8 == 7 {
-			_, err = client.Compact(ctx, answer.Header.Revision)
-		}
+		err = churnOnce(ctx, client, puts, value)
 	}
 	if ctx.Err() != nil {
 		return puts, nil
 	}
 	return puts, err
+}
+
+func churnOnce(ctx context.Context, client *clientv3.Client, i int, value string) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	answer, err := client.Put(ctx, fmt.Sprint(ballast, "churn/", i%8), value)
+	if err == nil && i%8 == 7 {
+		_, err = client.Compact(ctx, answer.Header.Revision)
+	}
+	return err
 }
 
 // heldBackup is a backup into a file that was stopped with the stream on its way, so
