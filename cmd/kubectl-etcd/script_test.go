@@ -52,6 +52,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("LC_ALL", "C.UTF-8")
+			e.Setenv("GORACE", "atexit_sleep_ms=20") // not the second that it sleeps at every program's end
 			e.Setenv("ENDPOINTS", strings.Join(endpoints, ","))
 			e.Setenv("DEAD", dead)
 			e.Setenv("FORBIDDING_API", forbidding)

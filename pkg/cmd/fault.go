@@ -95,6 +95,7 @@ func plainHints(err error) []string {
 		{tunnel.ErrRefused, "nothing answers on that port, or the pod is gone; look at the pods: kubectl get pods -A -o wide | grep etcd"},
 		{tunnel.ErrDropped, "the tunnel through the API server ended on the way; run the command again, or name another member with --from"},
 		{discover.ErrNoCredentials, "name a Secret with a certificate and its key, or give --cacert, --cert and --key; " + kubeadmCerts},
+		{backup.ErrQuota, "what came is no whole snapshot; read it faster or at a quieter time, or let the database grow further: --abort-at-quota; its size: kubectl etcd status"},
 		{etcd.ErrIncomplete, "nothing was kept; run the command again, or name another member with --from"},
 		{etcd.ErrHashMismatch, "nothing was kept; run the command again, or name another member with --from"},
 		{restore.ErrNotSnapshot, "give a file that kubectl etcd backup or etcdctl snapshot save made; kubectl etcd restore lists those in this folder"},

@@ -104,6 +104,7 @@ func TestExitCodes(t *testing.T) {
 		{"unreachable", wrap(&tunnel.Error{Err: tunnel.ErrUnreachable}), 6, []string{"hint: etcd can be reached without the API server", "--endpoints"}},
 		{"refused", wrap(tunnel.ErrRefused), 1, []string{"kubectl get pods -A"}},
 		{"dropped", wrap(tunnel.ErrDropped), 1, []string{"run the command again"}},
+		{"quota", wrap(backup.ErrQuota), 1, []string{"no whole snapshot", "--abort-at-quota"}},
 		{"tunnel forbidden", wrap(tunnel.ErrForbidden), 1, []string{"kubectl auth can-i create pods --subresource=portforward -n kube-system"}},
 		{"forbidden", wrap(forbidden("list", "pods", "", "kube-system")), 1, []string{"kubectl auth can-i list pods -n kube-system\n"}},
 		{"forbidden everywhere", forbidden("list", "nodes", "", ""), 1, []string{"kubectl auth can-i list nodes -A\n"}},

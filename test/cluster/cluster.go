@@ -262,7 +262,7 @@ func (c *Cluster) controlPlanes(ctx context.Context, say func(string, ...any)) e
 	}
 	say("%s is a control plane", c.nodes[0].Name)
 	for _, n := range c.nodes[1:] {
-		if err := config.join(ctx, n); err != nil {
+		if err := config.join(ctx, c.nodes[0], n); err != nil {
 			return fmt.Errorf("join %s: %w", n.Name, err)
 		}
 		say("%s has joined", n.Name)

@@ -5,7 +5,6 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -18,12 +17,10 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/tunnel"
-	"github.com/kubectl-etcd/kubectl-etcd/test/cluster"
 	"github.com/kubectl-etcd/kubectl-etcd/test/cluster/binaries"
 )
 
@@ -115,77 +112,6 @@ func TestBackupNamesItsFile(t *testing.T) {
 	got.wantStdout(t, "kubectl etcd restore --from-file")
 }
 
-// TestBackupSurvivesItsMember: the member that streams dies half-way (both followers
-// do, one of which it is); the leader gives the whole.
-func TestBackupSurvivesItsMember(t *testing.T) {
-	fill(t, 300)
-	leader := statusOf(t).leaderPod()
-
-	path := filepath.Join(t.TempDir(), "snapshot.db")
-	t.Cleanup(func() { waitReady(t) })
-	done := make(chan result, 1)
-	go func() { done <- runWithCerts(t, "backup", "-f", path, "-o", "json") }()
-	eventually(t, time.Minute, "the stream is on its way", func() error { return someBytes(filepath.Dir(path), 10<<20) })
-	for _, n := range shared.Nodes() {
-		if "etcd-"+n.Name == leader {
-			continue
-		}
-		if err := n.Kill(t.Context(), cluster.Etcd); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got := <-done
-	got.wantExit(t, 0)
-	got.wantStderr(t, "another member")
-	var report backupReport
-	got.decode(t, &report)
-	if report.Tries < 2 {
-		t.Errorf("%d tries, want 2 or more", report.Tries)
-	}
-	if out, err := exec.Command(filepath.Join(binaryDir(t), "etcdutl"), "snapshot", "status", path).CombinedOutput(); err != nil {
-		t.Errorf("etcdutl snapshot status: %v: %s", err, out)
-	}
-}
-
-// TestBackupInterrupted: Ctrl-C half-way leaves nothing.
-func TestBackupInterrupted(t *testing.T) {
-	fill(t, 150)
-	dir := t.TempDir()
-	c := pluginCommand([]string{"KUBECONFIG=" + shared.Kubeconfig()}, append([]string{"backup", "-f", filepath.Join(dir, "s.db")}, certFlags()...)...)
-	go func() {
-		for someBytes(dir, 5<<20) != nil && t.Context().Err() == nil {
-			time.Sleep(10 * time.Millisecond)
-		}
-		_ = c.Process.Signal(os.Interrupt)
-	}()
-	got := finish(t, c, []string{"backup"})
-	got.wantExit(t, 130)
-	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
-	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
-}
-
-// someBytes is nil as soon as the files in dir, hidden ones too, hold that many bytes.
-func someBytes(dir string, want int64) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	var size int64
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil {
-			size += info.Size()
-		}
-	}
-	if size < want {
-		return fmt.Errorf("%d of %d bytes", size, want)
-	}
-	return nil
-}
-
 func waitReady(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
@@ -235,31 +161,6 @@ func clientTLS(t *testing.T) *tls.Config {
 	return &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 }
 
-// fill brings the database to at least mib MiB, with keys outside of /registry that
-// stay, so that a second call costs nothing.
-func fill(t *testing.T, mib int) {
-	t.Helper()
-	client := member(t, "etcd-node0")
-	status, err := client.Status(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	missing := mib - int(status.DBSize>>20)
-	group, ctx := errgroup.WithContext(t.Context())
-	group.SetLimit(4)
-	for i := range missing {
-		group.Go(func() error {
-			value := make([]byte, 1<<20)
-			_, _ = rand.Read(value) // never fails
-			_, err := client.Raw().Put(ctx, fmt.Sprintf("/e2e/fill/%d", i), string(value))
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		t.Fatalf("fill: %v", err)
-	}
-}
-
 func statusOf(t *testing.T) statusList {
 	t.Helper()
 	got := run(t, "status", "-o", "json")
@@ -276,4 +177,13 @@ func (l statusList) leaderPod() string {
 		}
 	}
 	return ""
+}
+
+func (l statusList) highestRevision() (highest int64) {
+	for _, m := range l.Items[0].Members {
+		if m.Status != nil {
+			highest = max(highest, m.Status.Revision)
+		}
+	}
+	return highest
 }

@@ -44,6 +44,10 @@ func runAll(m *testing.M) int {
 	if err := os.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH")); err != nil {
 		return fail(err)
 	}
+	// The race detector sleeps a second before a program ends, in case a goroutine is left.
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=20"); err != nil {
+		return fail(err)
+	}
 	shared, err = cluster.Up(ctx, cluster.Options{Name: "e2e", Nodes: 3, Log: os.Stderr})
 	if err != nil {
 		return fail(err)
@@ -102,22 +106,38 @@ func runWith(t *testing.T, env []string, args ...string) result {
 
 func finish(t *testing.T, c *exec.Cmd, args []string) result {
 	t.Helper()
+	return begin(t, c, args)()
+}
+
+// begin starts the command; the function it returns waits for its end. Standard output
+// that c has a place for already is not in the result.
+func begin(t *testing.T, c *exec.Cmd, args []string) (wait func() result) {
+	t.Helper()
 	var stdout, stderr bytes.Buffer
-	c.Stdout, c.Stderr = &stdout, &stderr
-	begin := time.Now()
-	err := c.Run()
-	r := result{args: args, stdout: stdout.String(), stderr: stderr.String(), took: time.Since(begin)}
-	var exit *exec.ExitError
-	switch {
-	case errors.As(err, &exit):
-		r.code = exit.ExitCode()
-	case err != nil:
+	c.Stderr = &stderr
+	if c.Stdout == nil {
+		c.Stdout = &stdout
+	}
+	began := time.Now()
+	if err := c.Start(); err != nil {
 		t.Fatalf("run %v: %v", args, err)
 	}
-	if strings.Contains(r.stderr, "DATA RACE") {
-		t.Errorf("data race in %v:\n%s", args, r.stderr)
+	return func() result {
+		t.Helper()
+		err := c.Wait()
+		r := result{args: args, stdout: stdout.String(), stderr: stderr.String(), took: time.Since(began)}
+		var exit *exec.ExitError
+		switch {
+		case errors.As(err, &exit):
+			r.code = exit.ExitCode()
+		case err != nil:
+			t.Fatalf("run %v: %v", args, err)
+		}
+		if strings.Contains(r.stderr, "DATA RACE") {
+			t.Errorf("data race in %v:\n%s", args, r.stderr)
+		}
+		return r
 	}
-	return r
 }
 
 // cleanEnv is this process's environment without what would change the plugin's way.

@@ -12,17 +12,29 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/kubectl-etcd/kubectl-etcd/test/cluster/walk"
 )
 
+// restorePlan is `restore --dry-run -o json`, as far as the journeys look at it.
+type restorePlan struct {
+	Token       string         `json:"token"`
+	Bump        int64          `json:"bump"`
+	NewRevision int64          `json:"newRevision"`
+	Members     []targetMember `json:"members"`
+}
+
+// targetMember is a member of the new cluster.
+type targetMember struct {
+	Name     string   `json:"name"`
+	PeerURLs []string `json:"peerURLs"`
+}
+
 // restoreReport is `restore -o json`, as far as the journeys look at it.
 type restoreReport struct {
-	Plan struct {
-		Token       string `json:"token"`
-		NewRevision int64  `json:"newRevision"`
-	} `json:"plan"`
+	Plan  restorePlan `json:"plan"`
 	Built []struct {
 		Name string `json:"name"`
 		Dir  string `json:"dir"`
@@ -83,6 +95,85 @@ func TestRestoreThreeMembers(t *testing.T) {
 			t.Errorf("HashKV of %s at %d is %d, the source had %d", name, report.Contents.Revision, hash.Hash, report.Contents.HashKV)
 		}
 	}
+}
+
+// TestRestoreLive: the snapshot is older than the running cluster, which gives the
+// highest revision; or it is another cluster's, and names, peer URLs and members are the
+// running one's all the same.
+func TestRestoreLive(t *testing.T) {
+	var members []targetMember
+	for _, n := range shared.Nodes() {
+		members = append(members, targetMember{n.Name, []string{"https://" + n.IP + ":2380"}})
+	}
+
+	t.Run("an older snapshot", func(t *testing.T) {
+		snapshot := takeBackup(t)
+		kubectl(t, "create", "configmap", "-n", "default", "later")
+		t.Cleanup(func() { kubectl(t, "delete", "configmap", "-n", "default", "later") })
+		lowest := statusOf(t).highestRevision()
+		out := filepath.Join(t.TempDir(), "restored")
+		got := run(t, "restore", "--from-file", snapshot.Path, "--out-dir", out, "--live", "-o", "json")
+		got.wantExit(t, 0)
+		highest := statusOf(t).highestRevision()
+
+		var done restoreReport
+		got.decode(t, &done)
+		wantMembers(t, done.Plan, members)
+		if known := done.Plan.NewRevision - done.Plan.Bump; known < lowest || known > highest || known <= snapshot.Contents.Revision {
+			t.Errorf("the highest known revision is %d; want one from %d to %d, and above the snapshot's %d", known, lowest, highest, snapshot.Contents.Revision)
+		}
+		if len(done.Built) != len(members) || !done.Proven || done.Plan.Bump != 1_000_000_000 {
+			t.Errorf("want three proven directories, bumped by 1000000000: %s", got.stdout)
+		}
+		for _, built := range done.Built {
+			if _, err := os.Stat(filepath.Join(built.Dir, "member", "snap", "db")); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	t.Run("another cluster's snapshot", func(t *testing.T) {
+		snapshot := foreignSnapshot(t)
+		lowest := statusOf(t).highestRevision()
+		got := runWithCerts(t, "restore", "--from-file", snapshot, "--out-dir", filepath.Join(t.TempDir(), "restored"), "--live", "--dry-run", "-o", "json")
+		got.wantExit(t, 0)
+		var plan restorePlan
+		got.decode(t, &plan)
+		wantMembers(t, plan, members)
+		if plan.NewRevision-plan.Bump < lowest {
+			t.Errorf("the new revision %d is not %d above the running cluster's %d", plan.NewRevision, plan.Bump, lowest)
+		}
+	})
+}
+
+func wantMembers(t *testing.T, plan restorePlan, want []targetMember) {
+	t.Helper()
+	if diff := cmp.Diff(want, plan.Members); diff != "" {
+		t.Errorf("members (-the running cluster's +the plan's):\n%s", diff)
+	}
+}
+
+// foreignSnapshot is a snapshot of an etcd with one member, called elsewhere.
+func foreignSnapshot(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	client, peer := fmt.Sprintf("http://127.0.0.1:%d", freePort(t)), fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
+	start(t, dir, filepath.Join(binaryDir(t), "etcd"), "--name", "elsewhere", "--data-dir", filepath.Join(dir, "etcd"),
+		"--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
+		"--initial-advertise-peer-urls", peer, "--initial-cluster", "elsewhere="+peer)
+	c, err := clientv3.New(clientv3.Config{Endpoints: []string{client}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	eventually(t, time.Minute, "the other cluster serves", func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		_, err := c.Put(ctx, "/registry/configmaps/default/elsewhere", "x")
+		return err
+	})
+	path := filepath.Join(dir, "snapshot.db")
+	run(t, "backup", "-f", path, "--endpoints", client).wantExit(t, 0)
+	return path
 }
 
 // TestRestoreInPlace walks the printed steps on the real cluster, word for word: what

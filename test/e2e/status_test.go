@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +43,7 @@ type statusList struct {
 
 // TestStatusNeedsNothing: a stock kubeadm cluster, no flag, nothing created.
 func TestStatusNeedsNothing(t *testing.T) {
-	before := kubectl(t, "get", "pods,secrets,configmaps,serviceaccounts", "-A", "-o", "name")
+	before := restingObjects(t)
 
 	got := run(t, "status")
 	got.wantExit(t, 0)
@@ -51,6 +52,24 @@ func TestStatusNeedsNothing(t *testing.T) {
 	if after := kubectl(t, "get", "pods,secrets,configmaps,serviceaccounts", "-A", "-o", "name"); after != before {
 		t.Errorf("status changed what is in the cluster:\nbefore:\n%s\nafter:\n%s", before, after)
 	}
+}
+
+// restingObjects are the names of what status might leave behind, once the controllers of
+// a young cluster have made theirs: three looks in a row see the same.
+func restingObjects(t *testing.T) (names string) {
+	t.Helper()
+	same := 0
+	eventually(t, 2*time.Minute, "the controllers make nothing new", func() error {
+		now := kubectl(t, "get", "pods,secrets,configmaps,serviceaccounts", "-A", "-o", "name")
+		if same++; now != names {
+			names, same = now, 1
+		}
+		if same < 3 {
+			return fmt.Errorf("%d looks in a row saw the same", same)
+		}
+		return nil
+	})
+	return names
 }
 
 func TestStatusThroughTheTunnel(t *testing.T) {

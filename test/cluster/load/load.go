@@ -15,6 +15,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 )
@@ -76,7 +77,7 @@ func Run(ctx context.Context, config *rest.Config, o Options) (Report, error) {
 	if err != nil {
 		return Report{}, fmt.Errorf("write load: %w", err)
 	}
-	if err := ensureNamespace(ctx, client, o.Namespace); err != nil {
+	if err := prepareNamespace(ctx, client, o.Namespace, accountTimeout); err != nil {
 		return Report{}, fmt.Errorf("write load: %w", err)
 	}
 	if o.Duration > 0 {
@@ -100,12 +101,26 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-func ensureNamespace(ctx context.Context, client kubernetes.Interface, name string) error {
+// accountTimeout covers a controller-manager that has lost its leader: the next one
+// waits for the lease to run out (15 s), then fills its caches.
+const accountTimeout = 2 * time.Minute
+
+// prepareNamespace makes the namespace and waits until pods can be made in it: the API
+// refuses them before the controller-manager has made the default service account.
+func prepareNamespace(ctx context.Context, client kubernetes.Interface, name string, limit time.Duration) error {
 	_, err := client.CoreV1().Namespaces().Create(ctx, namespace(name), metav1.CreateOptions{})
-	if apierrors.IsAlreadyExists(err) {
-		return nil
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create namespace %s: %w", name, err)
 	}
-	return err
+	var last error
+	err = wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, limit, true, func(ctx context.Context) (bool, error) {
+		_, last = client.CoreV1().ServiceAccounts(name).Get(ctx, "default", metav1.GetOptions{})
+		return last == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("wait for the default service account of %s, which a controller-manager makes: %w", name, errors.Join(err, last))
+	}
+	return nil
 }
 
 // writer makes up writes and hands them to its workers.

@@ -1,0 +1,178 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/kubectl-etcd/kubectl-etcd/test/cluster"
+)
+
+// exampleRun is what is special about the run of an example. Most need nothing: they
+// run in a folder that holds snapshot.db, ca.crt, client.crt and client.key, and end
+// with exit code 0.
+type exampleRun struct {
+	exit    int
+	says    string // on stdout
+	env     string // what the example takes for granted
+	without string // a file of the folder that it makes itself
+	then    string // a command that fails unless the example did what it says
+}
+
+const certificatesInEnv = "ETCDCTL_CACERT=ca.crt ETCDCTL_CERT=client.crt ETCDCTL_KEY=client.key"
+
+// exampleRuns are by the command line, word for word.
+var exampleRuns = map[string]exampleRun{
+	"kubectl etcd status": {says: "3 of 3 members healthy"},
+	"kubectl etcd status --fail-on warning -o jsonpath='{.items[*].verdict.level}'": {says: "ok"},
+	"kubectl etcd backup -f snapshot.db": {
+		env: certificatesInEnv, without: "snapshot.db", then: "etcdutl snapshot status snapshot.db"},
+	"kubectl etcd backup --cacert ca.crt --cert client.crt --key client.key": {
+		then: "etcdutl snapshot status etcd-main-*Z.db"},
+	"kubectl etcd backup -f snapshot.db --cacert ca.crt --cert client.crt --key client.key": {
+		without: "snapshot.db", then: "etcdutl snapshot status snapshot.db"},
+	"kubectl etcd backup -f - --endpoints https://10.0.0.1:2379 --cacert ca.crt --cert client.crt --key client.key | gzip > snapshot.db.gz": {
+		then: "gzip -dc snapshot.db.gz >piped.db && etcdutl snapshot status piped.db"},
+	"kubectl etcd restore": {exit: 2, says: "snapshot.db"},
+	"kubectl etcd restore --from-file snapshot.db --out-dir restored": {
+		then: "test -f restored/node0/member/snap/db && test -f restored/node2/member/snap/db"},
+	"kubectl etcd restore --from-file snapshot.db --data-dir /var/lib/etcd-new --member node0": {
+		then: "test -f /var/lib/etcd-new/member/snap/db && rm -rf /var/lib/etcd-new"},
+	"kubectl etcd restore --from-file snapshot.db --out-dir restored --dry-run --initial-cluster a=https://10.0.0.1:2380,b=https://10.0.0.2:2380,c=https://10.0.0.3:2380": {
+		says: "plan: restore snapshot.db", then: "test ! -e restored"},
+	"kubectl etcd restore --from-file snapshot.db --out-dir restored --live": {
+		then: "test -f restored/node1/member/snap/db"},
+}
+
+// TestExamples runs every example of every help on a control-plane node, by its shell,
+// word for word but for one placeholder: 10.0.0.1 behind --endpoints is the node's own
+// address. An example that was added to a help is run here without being named; one
+// that is named here and in no help fails.
+func TestExamples(t *testing.T) {
+	bench := newExampleBench(t)
+	run := map[string]bool{}
+	for command, help := range helps(t, "") {
+		lines := examplesOf(help)
+		if len(lines) == 0 {
+			t.Errorf("the help of kubectl etcd %s has no example", command)
+		}
+		for _, line := range lines {
+			if !run[line] {
+				run[line] = true
+				t.Run(line, func(t *testing.T) { bench.run(t, line, exampleRuns[line]) })
+			}
+		}
+	}
+	for line := range exampleRuns {
+		if !run[line] {
+			t.Errorf("no help has the example %s", line)
+		}
+	}
+}
+
+var listedCommand = regexp.MustCompile(`(?m)^  ([a-z][a-z-]*) +\S`)
+
+// helps are what `kubectl etcd COMMAND --help` says of a command, by its name, and of
+// those that are listed there, at any depth.
+func helps(t *testing.T, command string) map[string]string {
+	t.Helper()
+	args := append(strings.Fields(command), "--help")
+	got := finish(t, pluginCommand(nil, args...), args)
+	got.wantExit(t, 0)
+	all := map[string]string{command: got.stdout}
+	before, _, parent := strings.Cut(got.stdout, "COMMAND --help tells more about one.")
+	if !parent {
+		return all
+	}
+	_, lists, _ := strings.Cut(before, "\nExamples:\n")
+	for _, match := range listedCommand.FindAllStringSubmatch(lists, -1) {
+		if match[1] != "kubectl" { // of the examples
+			maps.Copy(all, helps(t, strings.TrimSpace(command+" "+match[1])))
+		}
+	}
+	return all
+}
+
+// examplesOf are the command lines of a help's examples.
+func examplesOf(help string) (lines []string) {
+	_, rest, _ := strings.Cut(help, "\nExamples:\n")
+	rest = strings.ReplaceAll(rest, "\\\n    ", "") // a line that goes on
+	for line := range strings.Lines(rest) {
+		switch text := strings.TrimSpace(line); {
+		case strings.HasPrefix(line, "  kubectl etcd"):
+			lines = append(lines, text)
+		case text != "" && !strings.HasPrefix(line, "  #"):
+			return lines // the next section
+		}
+	}
+	return lines
+}
+
+// exampleBench is a node with the plugin, and the files that examples take.
+type exampleBench struct {
+	node  *cluster.Node
+	dir   string // on the node
+	files string // on this machine
+	runs  int
+}
+
+func newExampleBench(t *testing.T) *exampleBench {
+	t.Helper()
+	n := node(t, "node0")
+	b := &exampleBench{node: n, dir: "/var/lib/etcd/examples", files: t.TempDir()} // where the node has a folder to itself
+	t.Cleanup(func() {
+		if err := os.RemoveAll(n.Path(b.dir)); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.MkdirAll(n.Path(b.dir+"/bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	copyFile(t, plugin, n.Path(b.dir+"/bin/kubectl-etcd"))
+	for _, name := range []string{"ca.crt", "client.crt", "client.key"} {
+		copyFile(t, filepath.Join(shared.Certs(), name), filepath.Join(b.files, name))
+	}
+	copyFile(t, takeBackup(t).Path, filepath.Join(b.files, "snapshot.db"))
+	return b
+}
+
+// run gives an example a folder of its own.
+func (b *exampleBench) run(t *testing.T, line string, how exampleRun) {
+	b.runs++
+	dir := fmt.Sprintf("%s/%d", b.dir, b.runs)
+	if err := os.CopyFS(b.node.Path(dir), os.DirFS(b.files)); err != nil {
+		t.Fatal(err)
+	}
+	if how.without != "" {
+		if err := os.Remove(filepath.Join(b.node.Path(dir), how.without)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := strings.ReplaceAll(line, "--endpoints https://10.0.0.1:2379", "--endpoints https://"+b.node.IP+":2379")
+	got := finish(t, b.shell(t, dir, how.env, text), []string{line})
+	got.wantExit(t, how.exit)
+	got.wantStdout(t, how.says)
+	if how.then != "" {
+		if out, err := b.shell(t, dir, "", how.then).CombinedOutput(); err != nil {
+			t.Errorf("%s\nthen %s: %v: %s", line, how.then, err, out)
+		}
+	}
+}
+
+// shell is a command line in the node's own shell, with kubeadm's own kubeconfig.
+func (b *exampleBench) shell(t *testing.T, dir, env, line string) *exec.Cmd {
+	t.Helper()
+	c, err := b.node.Command(t.Context(), "bash", "-o", "pipefail", "-c",
+		fmt.Sprintf("cd %s && export PATH=%s/bin:$PATH %s\n%s", dir, b.dir, env, line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
