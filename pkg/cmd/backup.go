@@ -111,6 +111,9 @@ func (o *backupOptions) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
+	for _, note := range r.notes {
+		o.notice("note: %s", note)
+	}
 	sources, err := r.backupSources()
 	if err != nil {
 		return err
@@ -127,6 +130,9 @@ func (o *backupOptions) run(ctx context.Context) (err error) {
 func (r *reach) explainBackup(ctx context.Context, err error) error {
 	if !errors.Is(err, backup.ErrNoMember) {
 		return err
+	}
+	if r.way == wayNode {
+		err = r.explainOnNode(err)
 	}
 	return cmp.Or(r.refused.explain(ctx), unfit(err))
 }

@@ -30,7 +30,7 @@ func (d disk) notOnNode(manifests []manifest, servers []APIServer, looked, notes
 	}
 	return &NotFoundError{
 		Reason:  "there is no static pod in " + places + ": this is no control plane node, or its manifests were moved away",
-		Instead: "run it on a control plane node, as root: kubectl-etcd status --on-node; a disk that is mounted elsewhere: --node-root DIR",
+		Instead: "run it on a control plane node, as root: kubectl etcd status --on-node; a disk that is mounted elsewhere: --node-root DIR",
 	}
 }
 
@@ -115,7 +115,7 @@ func (d disk) files(f clientFiles) clientFiles {
 
 // directly is the command that reaches etcd by its URLs.
 func directly(urls string, files clientFiles) string {
-	line := "kubectl-etcd status --endpoints " + urls
+	line := "kubectl etcd status --endpoints " + urls
 	for _, f := range []option{{"cacert", files.ca}, {"cert", files.cert}, {"key", files.key}} {
 		if f.value != "" {
 			line += " --" + f.name + " " + f.value
