@@ -19,7 +19,7 @@ const maxLag = 1000
 // candidate is a source that answered.
 type candidate struct {
 	Source
-	status   etcd.Status
+	status etcd.Status
 	// What was found when it was chosen, and is reported: its status is read anew later.
 	withoutQuorum bool
 	warnings      []string // why its snapshot may not be a good one

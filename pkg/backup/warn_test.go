@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
@@ -71,5 +72,15 @@ func TestSnapshotWithoutQuorum(t *testing.T) {
 	}
 	if text := fmt.Sprint(report.Warnings); !report.WithoutQuorum || !strings.Contains(text, fmt.Sprintf("up to revision %d", want.Revision)) {
 		t.Errorf("without quorum %t, warnings %s; want revision %d in them", report.WithoutQuorum, text, want.Revision)
+	}
+}
+
+// eventually waits for what must come; how long is not what is tested.
+func eventually(t *testing.T, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not come in a minute")
+		}
 	}
 }

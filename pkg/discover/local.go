@@ -54,8 +54,8 @@ type CertificateFiles struct{ CA, Cert, Key string }
 // where it may not look.
 func ReadNode(root string) (*Local, error) {
 	d := disk{root}
-	if !d.exists("/") {
-		return nil, fmt.Errorf("read the node's disk: %s: %w", root, fs.ErrNotExist)
+	if _, err := os.Stat(root); err != nil {
+		return nil, fmt.Errorf("read the node's disk: %w", bareOp(err))
 	}
 	node, err := d.nodeName()
 	if err != nil {
