@@ -212,9 +212,16 @@ func (n *nodeSearch) reach(members []etcd.Member) *reach {
 	return r
 }
 
+// isOwn knows the own member in a list by its name, else by its peer URLs, else by
+// where it serves clients.
 func (n *nodeSearch) isOwn(m etcd.Member, own etcd.Source) bool {
-	return m.Name != "" && m.Name == n.cluster.MemberName ||
-		share(m.PeerURLs, own.Peers) || share(m.ClientURLs, append([]string{n.cluster.URL}, own.Clients...))
+	switch {
+	case m.Name != "" && m.Name == n.cluster.MemberName:
+		return true
+	case len(m.PeerURLs) > 0 && len(own.Peers) > 0:
+		return share(m.PeerURLs, own.Peers)
+	}
+	return share(m.ClientURLs, append([]string{n.cluster.URL}, own.Clients...))
 }
 
 func share(some, others []string) bool {

@@ -37,7 +37,7 @@ func ReadDataDir(ctx context.Context, dir string) (*DataDir, error) {
 		if whole, err = found.readOnce(ctx, file); whole {
 			break
 		}
-		err = errors.Join(errors.New("it is changed faster than it can be read"), err)
+		err = errors.New("it is changed faster than it can be read")
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -56,7 +56,7 @@ func (d *DataDir) readOnce(ctx context.Context, file *os.File) (whole bool, err 
 	}
 	before, err := findMeta(file, info.Size())
 	if err != nil {
-		return false, err
+		return true, err // one of the two is valid at any moment
 	}
 	err = d.readState(ctx, file, info.Size())
 	after, again := findMeta(file, info.Size())
