@@ -30,7 +30,7 @@ func ReadDataDir(ctx context.Context, dir string) (*DataDir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read database %s: %w", path, err)
 	}
-	defer file.Close()
+	defer file.Close() //nolint:errcheck // only read
 	found := &DataDir{Database: path}
 	for range triesWhileWritten {
 		var whole bool
