@@ -2,9 +2,8 @@ package restore
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
@@ -33,38 +32,35 @@ func ReadDataDir(ctx context.Context, dir string) (*DataDir, error) {
 	defer file.Close() //nolint:errcheck // only read
 	found := &DataDir{Database: path}
 	for range triesWhileWritten {
-		var whole bool
-		if whole, err = found.readOnce(ctx, file); whole {
-			break
+		info, err := file.Stat() // a running etcd makes it grow
+		if err != nil {
+			return nil, fmt.Errorf("read database %s: %w", path, bare(err))
 		}
-		err = errors.New("it is changed faster than it can be read")
-		if ctx.Err() != nil {
+		switch whole, err := found.readOnce(ctx, file, info.Size()); {
+		case ctx.Err() != nil:
 			return nil, ctx.Err()
+		case whole && err != nil:
+			return nil, fmt.Errorf("read database %s: %w", path, err)
+		case whole:
+			return found, nil
 		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read database %s: %w", path, err)
-	}
-	return found, nil
+	return nil, fmt.Errorf("read database %s: it is changed faster than it can be read", path)
 }
 
 // readOnce reads the state of the last commit; whole: that is still the last one.
-func (d *DataDir) readOnce(ctx context.Context, file *os.File) (whole bool, err error) {
-	info, err := file.Stat()
-	if err != nil {
-		return true, bare(err)
-	}
-	before, err := findMeta(file, info.Size())
+func (d *DataDir) readOnce(ctx context.Context, r io.ReaderAt, size int64) (whole bool, err error) {
+	before, err := findMeta(r, size)
 	if err != nil {
 		return true, err // one of the two is valid at any moment
 	}
-	err = d.readState(ctx, file, info.Size())
-	after, again := findMeta(file, info.Size())
+	err = d.readState(ctx, r, size)
+	after, again := findMeta(r, size)
 	return again == nil && after.txid == before.txid, err
 }
 
-func (d *DataDir) readState(ctx context.Context, file *os.File, size int64) error {
-	db, err := openDatabase(ctx, file, size)
+func (d *DataDir) readState(ctx context.Context, r io.ReaderAt, size int64) error {
+	db, err := openDatabase(ctx, r, size)
 	if err != nil {
 		return err
 	}

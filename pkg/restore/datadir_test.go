@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -69,6 +70,51 @@ func TestReadDataDirOfARunningMember(t *testing.T) {
 	}
 	if data.Revision != status.Revision || data.Database != filepath.Join(cluster.Members[0].Dir, "member", "snap", "db") {
 		t.Errorf("got %+v, want revision %d", data, status.Revision)
+	}
+}
+
+// changing is a file that holds old until it was read from often enough, then what came
+// after the next commit.
+type changing struct {
+	old, current []byte
+	reads        int
+}
+
+func (c *changing) ReadAt(p []byte, at int64) (int, error) {
+	content := c.current
+	if c.reads > 0 {
+		content = c.old
+	}
+	c.reads--
+	return bytes.NewReader(content).ReadAt(p, at)
+}
+
+// What was read across a commit does not count, wherever that came.
+func TestReadAcrossACommit(t *testing.T) {
+	cluster := etcdtest.Start(t, 1, etcdtest.Options{})
+	path := filepath.Join(cluster.Members[0].Dir, "member", "snap", "db")
+	var states [2][]byte
+	for i := range states {
+		cluster.Fill(10, 100)
+		cluster.Members[0].Server.Server.Backend().ForceCommit()
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		states[i] = content
+	}
+	size := int64(min(len(states[0]), len(states[1])))
+	undisturbed := &changing{states[0], nil, 1 << 20}
+	if whole, err := (&DataDir{}).readOnce(t.Context(), undisturbed, size); !whole || err != nil {
+		t.Fatalf("without a commit: %t, %v", whole, err)
+	}
+	// A commit before the first meta page was read whole is none, and one between the
+	// last two comes when all else has been read.
+	for reads := 2; reads < 1<<20-undisturbed.reads-1; reads++ {
+		file := &changing{states[0], states[1], reads}
+		if whole, _ := (&DataDir{}).readOnce(t.Context(), file, size); whole {
+			t.Errorf("a commit after %d reads was not seen", reads)
+		}
 	}
 }
 
