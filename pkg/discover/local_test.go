@@ -129,6 +129,52 @@ func TestConfigFileThatCannotBeRead(t *testing.T) {
 	}
 }
 
+// Two clusters on one node are told apart as through the API server.
+func TestReadNodeWithEvents(t *testing.T) {
+	root := t.TempDir()
+	if err := os.CopyFS(root, os.DirFS(onNode+"kubeadm")); err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range []struct{ from, to, old, new string }{
+		{"etcd.yaml", "etcd-events.yaml", "", ""},
+		{"etcd-events.yaml", "etcd-events.yaml", "name: etcd\n  namespace", "name: etcd-events\n  namespace"},
+		{"etcd-events.yaml", "etcd-events.yaml", ":2379", ":2389"},
+		{"etcd-events.yaml", "etcd-events.yaml", ":2380", ":2390"},
+		{"etcd-events.yaml", "etcd-events.yaml", "/srv/etcd", "/srv/etcd-events"},
+		{"kube-apiserver.yaml", "kube-apiserver.yaml", "    - --secure-port", "    - --etcd-servers-overrides=/events#https://127.0.0.1:2389;https://10.0.0.10:2389\n    - --secure-port"},
+	} {
+		dir := filepath.Join(root, kubeadmManifests)
+		content, err := os.ReadFile(filepath.Join(dir, change.from))
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := strings.ReplaceAll(string(content), change.old, change.new)
+		if change.old == "" {
+			changed = string(content)
+		} else if changed == string(content) {
+			t.Fatalf("%q is not in %s", change.old, change.from)
+		}
+		if err := os.WriteFile(filepath.Join(dir, change.to), []byte(changed), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	local, err := ReadNode(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range local.Clusters {
+		got = append(got, strings.Join(append([]string{c.Name, c.URL, filepath.Base(c.Manifest), filepath.Base(c.DataDir)}, c.Servers...), " "))
+	}
+	want := []string{
+		"main https://127.0.0.1:2379 etcd.yaml etcd",
+		"events https://127.0.0.1:2389 etcd-events.yaml etcd-events https://10.0.0.10:2389",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("clusters (-want +got):\n%s", diff)
+	}
+}
+
 // Each reason names what was looked at, and a next command with files that are there.
 func TestNotOnNode(t *testing.T) {
 	for _, test := range []struct {
