@@ -247,6 +247,12 @@ func TestOnNodeCertificates(t *testing.T) {
 	if code != exitError || !strings.Contains(errOut, probe+".key: no such file") || !strings.Contains(errOut, "hint: give --cacert") {
 		t.Errorf("no key: exit code %d, %s", code, errOut)
 	}
+	if err := os.Remove(filepath.Join(d.root, pki, "ca.crt")); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, errOut = d.run("status"); strings.Count(errOut, "ca.crt: no such file") != 1 {
+		t.Errorf("no authority: %s", errOut)
+	}
 	good := writePair(t, d.cluster.Authority, etcdtest.Leaf{})
 	code, out, errOut := d.run("status", "--cacert", good.ca, "--cert", good.cert, "--key", good.key)
 	if code != exitOK || !strings.Contains(out, "1 of 1 members healthy") {
