@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -96,6 +97,7 @@ func writeFiles(t *testing.T, cluster *etcdtest.Cluster) string {
 	} {
 		write(t, filepath.Join(dir, name), data)
 	}
+	writeNode(t, filepath.Join(dir, "node"), cluster)
 	stream, err := cluster.Open(0).Snapshot(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -111,6 +113,25 @@ func writeFiles(t *testing.T, cluster *etcdtest.Cluster) string {
 	snapshot[len(snapshot)/2] ^= 1
 	write(t, filepath.Join(dir, "flipped.db"), snapshot)
 	return dir
+}
+
+// writeNode makes the disk of a node with the first member's static pod, as kubeadm's, and
+// a client certificate.
+func writeNode(t *testing.T, dir string, cluster *etcdtest.Cluster) {
+	t.Helper()
+	const pki = "/etc/kubernetes/pki/etcd/"
+	own, client := cluster.Members[0], cluster.Authority.Issue(etcdtest.Leaf{CommonName: "client", NotAfter: time.Now().Add(1000 * time.Hour)})
+	for name, data := range map[string][]byte{
+		pki + "ca.crt": cluster.Authority.PEM, pki + "healthcheck-client.crt": client.CertPEM, pki + "healthcheck-client.key": client.KeyPEM,
+		"/etc/kubernetes/manifests/etcd.yaml": []byte(`{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "etcd", "namespace": "kube-system"},
+			"spec": {"containers": [{"name": "etcd", "command": ["etcd", "--name=` + own.Name + `", "--client-cert-auth=true", "--trusted-ca-file=` + pki + `ca.crt",
+			"--cert-file=` + pki + `server.crt", "--listen-client-urls=` + own.ClientURL + `"]}]}}`),
+	} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, name), data)
+	}
 }
 
 func write(t *testing.T, path string, data []byte) {

@@ -72,6 +72,7 @@ func (a *attempt) copy(ctx context.Context, meter *meter) (*Report, error) {
 		SHA256:        stream.SHA256(),
 		Started:       meter.began.UTC(),
 		Duration:      took,
+		WithoutQuorum: a.candidate.withoutQuorum,
 		Warnings:      a.candidate.warnings,
 	}, nil
 }

@@ -19,8 +19,10 @@ const maxLag = 1000
 // candidate is a source that answered.
 type candidate struct {
 	Source
-	status   etcd.Status
-	warnings []string // why its snapshot may not be a good one
+	status etcd.Status
+	// What was found when it was chosen, and is reported: its status is read anew later.
+	withoutQuorum bool
+	warnings      []string // why its snapshot may not be a good one
 }
 
 // choose puts the sources that can give a snapshot in order, and says why the rest
@@ -50,6 +52,7 @@ func choose(ctx context.Context, sources []Source, options Options) (candidates 
 	rank(candidates)
 	highest := highestIndex(candidates)
 	for i := range candidates {
+		candidates[i].withoutQuorum = candidates[i].alone()
 		candidates[i].warnings = candidates[i].warn(highest)
 	}
 	return candidates, passed, nil
@@ -108,7 +111,7 @@ func rank(candidates []candidate) {
 	slices.SortFunc(candidates, func(a, b candidate) int {
 		return cmp.Or(
 			falseFirst(a.corrupt(), b.corrupt()),
-			falseFirst(a.status.Leader == 0, b.status.Leader == 0),
+			falseFirst(a.alone(), b.alone()),
 			falseFirst(a.behind(highest), b.behind(highest)),
 			falseFirst(a.leads(), b.leads()),
 			cmp.Compare(a.status.DBSize, b.status.DBSize),
@@ -130,13 +133,29 @@ func (c candidate) warn(highest uint64) (warnings []string) {
 	if c.corrupt() {
 		warnings = append(warnings, c.Name+" has the alarm CORRUPT: its data differs from the other members'")
 	}
-	if c.status.Leader == 0 {
-		warnings = append(warnings, c.Name+" knows no leader: the latest writes may be missing")
+	if c.alone() {
+		warnings = append(warnings, c.promise()...)
 	}
 	if c.behind(highest) {
 		warnings = append(warnings, fmt.Sprintf("%s is %d raft entries behind: the latest writes are missing", c.Name, highest-c.status.RaftApplied))
 	}
 	return warnings
+}
+
+// alone: it is in touch with no quorum. A leader that lost it steps down within an
+// election timeout (raft, CheckQuorum).
+func (c candidate) alone() bool { return c.status.Leader == 0 }
+
+// promise is what a snapshot of one member alone is and is not. A member applies only
+// what a quorum has committed (raft, section 5.3), and streams what it applied: so
+// nothing in it was made up, but it can't know what was committed without it.
+func (c candidate) promise() []string {
+	return []string{
+		fmt.Sprintf("%s knows no leader: this is the state that it had applied by itself, up to revision %d", c.Name, c.status.Revision),
+		"all of it was committed by a quorum once, though perhaps never acknowledged to the client that wrote it",
+		"later writes that the other members acknowledged may be missing, and whether there are any this member can't tell: " +
+			"before you restore it, see if another member, or its data directory, has a higher revision; if the others go on by themselves, they are right and this is old",
+	}
 }
 
 func (c candidate) leads() bool { return c.status.Leader == c.status.MemberID }

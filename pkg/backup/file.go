@@ -82,7 +82,10 @@ type Report struct {
 	Started       time.Time      `json:"started"`
 	Duration      time.Duration  `json:"duration"` // also how long etcd's pages were pinned
 	Tries         int            `json:"tries"`
-	Warnings      []string       `json:"warnings,omitempty"` // why it may not be a good one: its member is CORRUPT, alone or behind
+	// WithoutQuorum: the member knew no leader. Warnings say what that means.
+	WithoutQuorum bool `json:"withoutQuorum,omitempty"`
+	// Warnings are why it may not be a good one: its member is CORRUPT, alone or behind.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // SaveFile writes a snapshot to options.Path, whole and seen by Inspect or not at all

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
@@ -20,7 +21,7 @@ func TestDoubtfulMemberIsNamed(t *testing.T) {
 	stub := &etcdtest.Stub{
 		OnStatus: func() (*pb.StatusResponse, error) {
 			return &pb.StatusResponse{
-				Header: &pb.ResponseHeader{MemberId: 7, ClusterId: 1}, Leader: 0, RaftIndex: 5000, RaftAppliedIndex: 10,
+				Header: &pb.ResponseHeader{MemberId: 7, ClusterId: 1, Revision: 42}, Leader: 0, RaftIndex: 5000, RaftAppliedIndex: 10,
 				Errors: []string{"memberID:7 alarm:CORRUPT"},
 			}, nil
 		},
@@ -34,12 +35,52 @@ func TestDoubtfulMemberIsNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"CORRUPT", "no leader", "4990 raft entries behind"} {
+	if !report.WithoutQuorum {
+		t.Error("the report does not say that there was no quorum")
+	}
+	for _, want := range []string{
+		"CORRUPT", "no leader", "up to revision 42", "committed by a quorum once", "may be missing", "4990 raft entries behind",
+	} {
 		if text := strings.Join(told, "\n"); !strings.Contains(text, want) {
 			t.Errorf("%q was not told: %q", want, text)
 		}
 		if text := fmt.Sprint(report.Warnings); !strings.Contains(text, want) {
 			t.Errorf("%q is not in the report: %s", want, text)
+		}
+	}
+}
+
+// Two of three members are gone: the last one's data is saved, and is what it had applied.
+func TestSnapshotWithoutQuorum(t *testing.T) {
+	cluster := etcdtest.Start(t, 3, etcdtest.Options{})
+	cluster.Fill(50, 100)
+	want, err := cluster.Open(0).Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster.Members[1].Stop()
+	cluster.Members[2].Stop()
+	last := cluster.Open(0)
+	eventually(t, func() bool {
+		status, err := last.Status(t.Context())
+		return err == nil && status.Leader == 0
+	})
+	var out bytes.Buffer
+	report, err := WriteTo(t.Context(), []Source{{Name: "a", Client: last}}, &out, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := fmt.Sprint(report.Warnings); !report.WithoutQuorum || !strings.Contains(text, fmt.Sprintf("up to revision %d", want.Revision)) {
+		t.Errorf("without quorum %t, warnings %s; want revision %d in them", report.WithoutQuorum, text, want.Revision)
+	}
+}
+
+// eventually waits for what must come; how long is not what is tested.
+func eventually(t *testing.T, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not come in a minute")
 		}
 	}
 }

@@ -23,6 +23,9 @@ const backupExample = `  # A verified snapshot in this folder, named etcd-<clust
   # Into a file of your own choice
   kubectl etcd backup -f snapshot.db --cacert ca.crt --cert client.crt --key client.key
 
+  # On a control plane node, as root, when no API server is left
+  kubectl etcd backup --on-node -f snapshot.db
+
   # Without the API server, and on into something else
   kubectl etcd backup -f - --endpoints https://10.0.0.1:2379 --cacert ca.crt --cert client.crt --key client.key | gzip > snapshot.db.gz`
 
@@ -32,7 +35,10 @@ etcdutl of 3.5, 3.6 and 3.7 restores it as well. A member that fails on the way 
 for another.
 
 While a snapshot streams etcd can't reuse freed pages: it is stopped before the member's
-database reaches --abort-at-quota of its quota.`
+database reaches --abort-at-quota of its quota.
+
+A member without quorum gives a snapshot, too: what it had applied. The report says so, and
+that writes which the other members acknowledged may be missing.`
 
 // backupOptions are those of "kubectl etcd backup".
 type backupOptions struct {
@@ -111,6 +117,9 @@ func (o *backupOptions) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
+	for _, note := range r.notes {
+		o.notice("note: %s", note)
+	}
 	sources, err := r.backupSources()
 	if err != nil {
 		return err
@@ -127,6 +136,9 @@ func (o *backupOptions) run(ctx context.Context) (err error) {
 func (r *reach) explainBackup(ctx context.Context, err error) error {
 	if !errors.Is(err, backup.ErrNoMember) {
 		return err
+	}
+	if r.way == wayNode {
+		err = r.explainOnNode(err)
 	}
 	return cmp.Or(r.refused.explain(ctx), unfit(err))
 }

@@ -52,7 +52,7 @@ func (s *session) explain(err error, path string) fault {
 	case errors.As(err, &notFound):
 		f.code, f.hints = exitNotFound, []string{notFound.Instead}
 	case errors.Is(err, tunnel.ErrUnreachable):
-		f.code, f.hints = exitUnreachable, []string{endpointsHint}
+		f.code, f.hints = exitUnreachable, []string{onNodeHint, endpointsHint}
 	case errors.Is(err, restore.ErrDamaged):
 		f.code, f.hints = exitDamaged, []string{"use another snapshot: kubectl etcd restore lists those in this folder"}
 	case apierrors.IsForbidden(err):

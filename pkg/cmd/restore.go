@@ -29,7 +29,10 @@ const restoreExample = `  # What is there to restore from in this folder?
     --initial-cluster a=https://10.0.0.1:2380,b=https://10.0.0.2:2380,c=https://10.0.0.3:2380
 
   # For the members of the cluster that is running now, above its highest revision
-  kubectl etcd restore --from-file snapshot.db --out-dir restored --live`
+  kubectl etcd restore --from-file snapshot.db --out-dir restored --live
+
+  # The same on a control plane node, as root, when no API server is left
+  kubectl etcd restore --from-file snapshot.db --out-dir restored --live --on-node`
 
 const restoreLong = `Makes etcd data directories out of a snapshot. The file is verified first; a directory
 appears whole or not at all, and nothing that exists is written over. Nothing is done to a

@@ -180,7 +180,7 @@ func (s *session) kubeconfigError(err error) error {
 func noKubeconfig(err error) error {
 	return withHint(err,
 		"name one: --kubeconfig FILE, or export KUBECONFIG=FILE (on a kubeadm node: /etc/kubernetes/admin.conf)",
-		endpointsHint)
+		onNodeHint, endpointsHint)
 }
 
 func wrongContext(wanted string, names []string) error {

@@ -18,6 +18,9 @@ const statusExample = `  # Every member of the control plane's etcd, then the ve
   # Without the API server
   kubectl etcd status --endpoints https://10.0.0.1:2379 --cacert ca.crt --cert client.crt --key client.key
 
+  # On a control plane node, as root, when no API server is left
+  kubectl etcd status --on-node
+
   # For scripts: exit code 3 when it is critical, or already on a warning
   kubectl etcd status --fail-on warning -o jsonpath='{.items[*].verdict.level}'`
 
@@ -28,6 +31,9 @@ Without certificates a member is asked by its own pod's etcdctl: nothing is crea
 key is read. With them (--cacert, --cert, --key, ETCDCTL_CACERT, ETCDCTL_CERT, ETCDCTL_KEY or
 a Secret) it is asked through a tunnel, which measures the latency as well.
 ETCDCTL_ENDPOINTS is not read: only --endpoints changes what is looked at.
+
+With --on-node no API server is needed: static pod manifests, certificates and the data
+directory on the node's disk lead to the members (kubeadm and RKE2).
 
 In -o json and the like a duration is a number of seconds, a size a number of bytes.`
 
@@ -45,7 +51,7 @@ type clusterStatus struct {
 	Namespace string `json:"namespace,omitempty"`
 	Distro    string `json:"distro,omitempty"`
 	Owner     string `json:"owner,omitempty"`
-	Way       way    `json:"way"` // "direct", "port-forward", "exec"
+	Way       way    `json:"way"` // "direct", "port-forward", "exec", "on-node"
 	etcd.Overview
 	Spread time.Duration `json:"spread"` // between the first member's answer and the last's
 	Notes  []string      `json:"notes,omitempty"`

@@ -27,6 +27,8 @@ type target struct {
 	name       string // --etcd, or the argument CLUSTER
 	all        bool
 	endpoints  []string
+	onNode     bool
+	nodeRoot   string
 	files      tlsFiles
 	certSecret string
 	user       string
@@ -67,6 +69,8 @@ func (t *target) addFlags(flags *pflag.FlagSet) {
 	own.StringVar(&t.name, "etcd", "", "the etcd cluster, where there are several: main, events, NAME or NAMESPACE/NAME")
 	own.BoolVar(&t.all, "all-etcd", false, "look at every etcd in the cluster, not only the control plane's")
 	own.StringSliceVar(&t.endpoints, "endpoints", nil, "reach etcd directly, without Kubernetes: URLs or host:port, with commas between")
+	own.BoolVar(&t.onNode, "on-node", false, "as root on a control plane node: everything from its disk, without the API server")
+	own.StringVar(&t.nodeRoot, "node-root", "/", "with --on-node: where the node's disk is mounted")
 	own.StringVar(&t.files.ca, "cacert", "", "file with the authority of etcd's certificates (or ETCDCTL_CACERT)")
 	own.StringVar(&t.files.cert, "cert", "", "file with the client certificate for etcd (or ETCDCTL_CERT)")
 	own.StringVar(&t.files.key, "key", "", "file with its key (or ETCDCTL_KEY)")
@@ -100,7 +104,27 @@ func (t *target) complete(args []string) error {
 	if (t.files.cert == "") != (t.files.key == "") {
 		return usagef("--cert and --key go together")
 	}
+	if err := t.checkOnNode(); err != nil {
+		return err
+	}
 	return t.parseEndpoints()
+}
+
+// checkOnNode refuses what --on-node does without.
+func (t *target) checkOnNode() error {
+	switch {
+	case !t.onNode && t.nodeRoot != "" && t.nodeRoot != "/":
+		return usagef("--node-root goes with --on-node")
+	case !t.onNode:
+		return nil
+	case len(t.endpoints) > 0:
+		return usagef("--on-node and --endpoints exclude each other: the one finds the members on this node's disk, the other is told")
+	case t.certSecret != "":
+		return usagef("--cert-secret needs Kubernetes, --on-node does without it: it takes the node's own certificates, or --cacert, --cert and --key")
+	case t.all:
+		return usagef("--all-etcd needs Kubernetes, --on-node does without it")
+	}
+	return nil
 }
 
 // parseEndpoints accepts what etcdctl does: URLs, host:port, and host for port 2379.
@@ -155,6 +179,7 @@ const (
 	wayDirect  way = "direct"
 	wayForward way = "port-forward"
 	wayExec    way = "exec"
+	wayNode    way = "on-node"
 )
 
 // reach is one etcd cluster with a way to each of its members.
@@ -164,7 +189,8 @@ type reach struct {
 	sources []etcd.Source
 	clients []*etcd.Client // beside sources; nil where there is none
 	refused *refusals
-	notes   []string // what could not be looked at
+	notes   []string               // what could not be looked at
+	own     *discover.LocalCluster // with --on-node: what the disk says
 }
 
 // Close ends the clients.
@@ -187,6 +213,9 @@ func (t *target) readers(ctx context.Context) ([]*reach, error) {
 			return nil, err
 		}
 		return []*reach{r}, nil
+	}
+	if t.onNode {
+		return t.nodeReaders(ctx)
 	}
 	k, err := t.kubernetes(ctx)
 	if err != nil {
@@ -223,16 +252,23 @@ func (t *target) one(ctx context.Context) (*reach, error) {
 	if len(t.urls) > 0 {
 		return t.direct()
 	}
+	if t.onNode {
+		return t.nodeOne(ctx)
+	}
 	k, err := t.kubernetes(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if len(k.clusters) > 1 {
-		names := clusterNames(k.clusters)
-		return nil, withHint(usagef("there are %d etcd clusters: %s", len(names), strings.Join(names, ", ")),
-			"choose one: --etcd "+names[0])
+		return nil, errSeveral(k.clusters)
 	}
 	return t.throughPods(ctx, k, k.clusters[0], false)
+}
+
+func errSeveral(clusters []discover.Cluster) error {
+	names := clusterNames(clusters)
+	return withHint(usagef("there are %d etcd clusters: %s", len(names), strings.Join(names, ", ")),
+		"choose one: --etcd "+names[0])
 }
 
 // direct reaches the members that --endpoints names.

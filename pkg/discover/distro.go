@@ -22,6 +22,9 @@ type distro struct {
 	// cluster names the cluster by the pod alone; "": grouping finds the name.
 	cluster func(pod *corev1.Pod) string
 	owner   func(pods []*corev1.Pod, nodes nodeSet) Owner
+	// onNode are the client certificates that its nodes hold, best first; ca is the
+	// authority of etcd's certificates there.
+	onNode func(ca string) []clientFiles
 	// secrets are the known Secrets with a client's certificate.
 	secrets []secretPlace
 }

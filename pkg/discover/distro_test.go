@@ -70,7 +70,7 @@ func TestRows(t *testing.T) {
 func TestRowsAreComplete(t *testing.T) {
 	for _, row := range distros() {
 		if row.id == "" || row.container == nil || row.settings == nil || row.serving == nil ||
-			row.exec == nil || row.cluster == nil || row.owner == nil {
+			row.exec == nil || row.cluster == nil || row.owner == nil || row.onNode == nil {
 			t.Errorf("row %q has a func missing", row.id)
 		}
 		if row.controlPlane && len(row.places) == 0 {

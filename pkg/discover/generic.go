@@ -26,6 +26,7 @@ func generic() distro {
 		exec:      genericExec,
 		cluster:   func(*corev1.Pod) string { return "" },
 		owner:     genericOwner,
+		onNode:    func(string) []clientFiles { return nil },
 	}
 }
 
@@ -83,7 +84,7 @@ func genericExec(p process, s Settings) ([]string, string) {
 	return etcdctl(p, endpoint.dialable().String(), servedFiles(s)), p.container.Name
 }
 
-// clientFiles are the paths of a client's certificate inside a container.
+// clientFiles are the paths of a client's certificate inside a container, or on a node.
 type clientFiles struct{ ca, cert, key string }
 
 func servedFiles(s Settings) clientFiles {

@@ -1,6 +1,8 @@
 package discover
 
 import (
+	"path"
+
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -33,7 +35,16 @@ func kubeadm() distro {
 	}
 	row.serving = localhostServing
 	row.owner = kubeadmOwner
+	row.onNode = kubeadmCertificates
 	return row
+}
+
+// kubeadmCertificates: the liveness probe's client of etcd, and one directory up the API
+// server's (cmd/kubeadm/app/constants, EtcdHealthcheckClient and APIServerEtcdClient).
+func kubeadmCertificates(ca string) []clientFiles {
+	dir := path.Dir(ca)
+	probe, server := path.Join(dir, "healthcheck-client"), path.Join(dir, "../apiserver-etcd-client")
+	return []clientFiles{{ca, probe + ".crt", probe + ".key"}, {ca, server + ".crt", server + ".key"}}
 }
 
 // isStatic: the kubelet reads the pod from its disk; what the API has is a mirror.

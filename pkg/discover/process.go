@@ -14,6 +14,9 @@ type process struct {
 	pod       *corev1.Pod
 	container *corev1.Container
 	env       map[string]string
+	// config reads etcd's config file by the container's path, where that can be: on the
+	// node itself. nil where only the pod is known.
+	config func(path string) Settings
 }
 
 func newProcess(pod *corev1.Pod, container *corev1.Container) process {

@@ -32,6 +32,10 @@ func rke2() distro {
 		}
 	}
 	row.exec = rke2Exec
+	row.onNode = func(ca string) []clientFiles { // k3s pkg/daemons/control/deps, ClientETCDCert
+		dir := path.Dir(ca)
+		return []clientFiles{{ca, path.Join(dir, "client.crt"), path.Join(dir, "client.key")}}
+	}
 	row.owner = func([]*corev1.Pod, nodeSet) Owner {
 		return Owner{
 			Kind: "RKE2", Managed: true,

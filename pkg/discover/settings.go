@@ -50,7 +50,7 @@ func readSettings(p process) Settings {
 		}
 		settings[f.name] = Setting{value, origin}
 	}
-	return settings.orFile()
+	return settings.orFile(p.config)
 }
 
 // addEnv adds what ETCD_* variables set. etcd takes an empty one for unset.
@@ -73,13 +73,17 @@ func settingOf(variable string) (string, bool) {
 }
 
 // orFile is s, or only the config file where there is one: etcd then ignores flags
-// and environment.
-func (s Settings) orFile() Settings {
+// and environment. What it holds is known where config can read it.
+func (s Settings) orFile(config func(path string) Settings) Settings {
 	file, ok := s["config-file"]
 	if !ok {
 		return s
 	}
-	return Settings{"config-file": {file.Value, FromFile}}
+	settings := Settings{"config-file": {file.Value, FromFile}}
+	if config != nil {
+		maps.Copy(settings, config(file.Value))
+	}
+	return settings
 }
 
 // isTrue: the setting is there and on.

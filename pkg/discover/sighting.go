@@ -15,7 +15,12 @@ type sighting struct {
 
 // newSighting describes pod as far as the pod itself tells.
 func newSighting(row *distro, object *corev1.Pod, container *corev1.Container) sighting {
-	p := newProcess(object, container)
+	return describe(row, newProcess(object, container))
+}
+
+// describe is newSighting of a process that may be able to read files besides.
+func describe(row *distro, p process) sighting {
+	object, container := p.pod, p.container
 	settings := row.settings(p)
 	serves := row.serving(p, settings)
 	argv, execContainer := row.exec(p, settings)

@@ -1,0 +1,136 @@
+package restore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
+)
+
+// A data directory is read while its etcd runs and writes, as often as not right in the
+// middle of a commit, and after it has ended.
+func TestReadDataDirOfARunningMember(t *testing.T) {
+	cluster := etcdtest.Start(t, 3, etcdtest.Options{})
+	want, err := cluster.Open(0).Members(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var writing errgroup.Group
+	writing.Go(func() error {
+		client := cluster.Open(cluster.Leader()).Raw()
+		for i := 0; ctx.Err() == nil; i++ {
+			_, _ = client.Put(ctx, fmt.Sprintf("/k/%d", i%100), string(make([]byte, 10000)))
+		}
+		return nil
+	})
+	var last int64
+	for range 200 {
+		data, err := ReadDataDir(t.Context(), cluster.Members[0].Dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(data.Members) != len(want) || data.Revision < last {
+			t.Fatalf("read %d members, revision %d after %d", len(data.Members), data.Revision, last)
+		}
+		last = data.Revision
+	}
+	stop()
+	_ = writing.Wait() // its writes were cut off
+	status, err := cluster.Open(0).Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range cluster.Members {
+		m.Stop()
+	}
+	data, err := ReadDataDir(t.Context(), cluster.Members[0].Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byID := map[string]string{}
+	for _, m := range want {
+		byID[m.ID.String()] = m.Name + fmt.Sprint(m.PeerURLs, m.ClientURLs)
+	}
+	got := map[string]string{}
+	for _, m := range data.Members {
+		got[m.ID.String()] = m.Name + fmt.Sprint(m.PeerURLs, m.ClientURLs)
+	}
+	if diff := cmp.Diff(byID, got); diff != "" {
+		t.Errorf("members (-as etcd lists them +read):\n%s", diff)
+	}
+	if data.Revision != status.Revision || data.Database != filepath.Join(cluster.Members[0].Dir, "member", "snap", "db") {
+		t.Errorf("got %+v, want revision %d", data, status.Revision)
+	}
+}
+
+// changing is a file that holds old until it was read from often enough, then what came
+// after the next commit.
+type changing struct {
+	old, current []byte
+	reads        int
+}
+
+func (c *changing) ReadAt(p []byte, at int64) (int, error) {
+	content := c.current
+	if c.reads > 0 {
+		content = c.old
+	}
+	c.reads--
+	return bytes.NewReader(content).ReadAt(p, at)
+}
+
+// What was read across a commit does not count, wherever that came.
+func TestReadAcrossACommit(t *testing.T) {
+	cluster := etcdtest.Start(t, 1, etcdtest.Options{})
+	path := filepath.Join(cluster.Members[0].Dir, "member", "snap", "db")
+	var states [2][]byte
+	for i := range states {
+		cluster.Fill(10, 100)
+		cluster.Members[0].Server.Server.Backend().ForceCommit()
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		states[i] = content
+	}
+	size := int64(min(len(states[0]), len(states[1])))
+	undisturbed := &changing{states[0], nil, 1 << 20}
+	if whole, err := (&DataDir{}).readOnce(t.Context(), undisturbed, size); !whole || err != nil {
+		t.Fatalf("without a commit: %t, %v", whole, err)
+	}
+	// A commit before the first meta page was read whole is none, and one between the
+	// last two comes when all else has been read.
+	for reads := 2; reads < 1<<20-undisturbed.reads-1; reads++ {
+		file := &changing{states[0], states[1], reads}
+		if whole, _ := (&DataDir{}).readOnce(t.Context(), file, size); whole {
+			t.Errorf("a commit after %d reads was not seen", reads)
+		}
+	}
+}
+
+func TestReadDataDirOfNothing(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := ReadDataDir(t.Context(), dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("empty: %v", err)
+	}
+	path := filepath.Join(dir, "member", "snap", "db")
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, make([]byte, 64<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadDataDir(t.Context(), dir); !errors.Is(err, ErrDamaged) {
+		t.Errorf("zeros: %v", err)
+	}
+}
