@@ -32,6 +32,7 @@ func kubeadm() distro {
 		return etcdContainer(pod)
 	}
 	row.serving = localhostServing
+	row.nodeFiles = kubeadmNodeFiles
 	row.owner = kubeadmOwner
 	return row
 }

@@ -32,6 +32,7 @@ func rke2() distro {
 		}
 	}
 	row.exec = rke2Exec
+	row.nodeFiles = rke2NodeFiles
 	row.owner = func([]*corev1.Pod, nodeSet) Owner {
 		return Owner{
 			Kind: "RKE2", Managed: true,
