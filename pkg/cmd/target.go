@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/relay"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/tunnel"
 )
 
@@ -31,6 +33,7 @@ type target struct {
 	certSecret string
 	user       string
 	timeout    time.Duration
+	relay      relayFlags
 
 	urls []*url.URL // endpoints, parsed
 
@@ -43,6 +46,10 @@ type ways struct {
 	dialer func(*rest.Config, tunnel.Options) (podDialer, error)
 	// secrets reads certificates out of the cluster.
 	secrets func(context.Context, kubernetes.Interface, discover.Cluster, discover.CredentialOptions) (*discover.Secret, error)
+	// startRelay starts a relay on a node.
+	startRelay func(context.Context, relay.Options) (memberRelay, error)
+	// interactive tells whether somebody can be asked.
+	interactive func() bool
 }
 
 // podDialer is what a tunnel.Dialer does.
@@ -58,6 +65,14 @@ func newTarget(s *session) target {
 			return tunnel.New(config, options)
 		},
 		secrets: discover.Credentials,
+		startRelay: func(ctx context.Context, options relay.Options) (memberRelay, error) {
+			started, err := relay.Start(ctx, options)
+			if err != nil {
+				return nil, err // and no nil *Relay in it
+			}
+			return started, nil
+		},
+		interactive: s.atTerminal,
 	}}
 }
 
@@ -72,6 +87,7 @@ func (t *target) addFlags(flags *pflag.FlagSet) {
 	own.StringVar(&t.files.key, "key", "", "file with its key (or ETCDCTL_KEY)")
 	own.StringVar(&t.certSecret, "cert-secret", "", "take the certificates from this Secret: NAMESPACE/NAME")
 	own.StringVar(&t.user, "etcd-user", "", "etcd's user: NAME:PASSWORD, or NAME with ETCDCTL_PASSWORD (or ETCDCTL_USER)")
+	t.relay.add(own)
 	own.DurationVar(&t.timeout, "timeout", 5*time.Second, "how long one member may take to answer")
 	own.VisitAll(func(f *pflag.Flag) { f.Annotations = map[string][]string{targetGroup: {"true"}} })
 	flags.AddFlagSet(own)
@@ -99,6 +115,9 @@ func (t *target) complete(args []string) error {
 	}
 	if (t.files.cert == "") != (t.files.key == "") {
 		return usagef("--cert and --key go together")
+	}
+	if err := t.validateRelay(); err != nil {
+		return err
 	}
 	return t.parseEndpoints()
 }
@@ -164,10 +183,11 @@ type reach struct {
 	sources []etcd.Source
 	clients []*etcd.Client // beside sources; nil where there is none
 	refused *refusals
-	notes   []string // what could not be looked at
+	notes   []string       // what could not be looked at
+	closers []func() error // of what the clients go through
 }
 
-// Close ends the clients.
+// Close ends the clients, then what they go through.
 func (r *reach) Close() error {
 	var errs []error
 	for _, client := range r.clients {
@@ -175,6 +195,13 @@ func (r *reach) Close() error {
 			errs = append(errs, client.Close())
 		}
 	}
+	closed := make([]error, len(r.closers))
+	var closing sync.WaitGroup
+	for i, end := range r.closers {
+		closing.Go(func() { closed[i] = end() })
+	}
+	closing.Wait()
+	errs = append(errs, closed...)
 	return errors.Join(errs...)
 }
 
