@@ -274,5 +274,4 @@ func (k *kube) remove(w http.ResponseWriter, r *http.Request, name string) {
 	k.answer(w, http.StatusOK, pod)
 }
 
-
 var statusType = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}

@@ -115,7 +115,7 @@ func (s *source) read(r io.Reader) {
 		if n > 0 {
 			s.full <- chunk[:n] // has room
 		}
-		if err == io.EOF { //nolint:errorlint // a wrapped one is not the end
+		if err == io.EOF {
 			return
 		}
 		if err != nil {

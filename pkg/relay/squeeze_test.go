@@ -72,7 +72,7 @@ func TestSqueezeHoldsNothingBack(t *testing.T) {
 		}
 	}
 	_ = p.w.Close()
-	if n, err := p.r.Read(make([]byte, 1)); n != 0 || err != io.EOF { //nolint:errorlint // this very one
+	if n, err := p.r.Read(make([]byte, 1)); n != 0 || err != io.EOF {
 		t.Errorf("the end: %d, %v", n, err)
 	}
 	if err := <-p.ended; err != nil {
