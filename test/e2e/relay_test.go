@@ -120,25 +120,40 @@ func TestRelayIsNamedWhereItWouldHelp(t *testing.T) {
 	wantNoRelays(t)
 }
 
+// TestRelayIsAskedForAtATerminal: a no creates nothing, a yes gives the snapshot.
+func TestRelayIsAskedForAtATerminal(t *testing.T) {
+	image := relayFlags(t)[1:]
+	for answer, code := range map[string]int{"n": 1, "y": 0} {
+		path := filepath.Join(t.TempDir(), "s.db")
+		line := strings.Join(append([]string{plugin, "backup", "-f", path}, image...), " ")
+		c := exec.Command("script", "--quiet", "--return", "--command", line, "/dev/null")
+		c.Env = append(cleanEnv(), "KUBECONFIG="+shared.Kubeconfig(), "TERM=xterm")
+		c.Stdin = strings.NewReader(answer + "\n")
+		got := finish(t, c, []string{"backup, answered with", answer})
+		got.wantExit(t, code)
+		got.wantStdout(t, "wants a client certificate", "node0, node1, node2", "healthcheck-client.key", "Start them? [y/N]")
+		if _, err := os.Stat(path); (err == nil) != (code == 0) {
+			t.Errorf("answered with %s: the file: %v", answer, err)
+		}
+		wantNoRelays(t)
+	}
+}
+
 // TestRelayInterrupted: Ctrl-C half-way takes the pods with it.
 func TestRelayInterrupted(t *testing.T) {
-	fill(t, 150)
-	dir := t.TempDir()
-	c := pluginCommand([]string{"KUBECONFIG=" + shared.Kubeconfig()}, append([]string{"backup", "-f", filepath.Join(dir, "s.db")}, relayFlags(t)...)...)
-	go func() {
-		for someBytes(dir, 2<<20) != nil && t.Context().Err() == nil {
-			time.Sleep(10 * time.Millisecond)
-		}
-		_ = c.Process.Signal(os.Interrupt)
-	}()
-	got := finish(t, c, []string{"backup", "--relay"})
-	got.wantExit(t, 130)
+	c := startRelayBackup(t)
+	if err := c.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if _ = c.Wait(); c.ProcessState.ExitCode() != 130 {
+		t.Errorf("%s", c.ProcessState)
+	}
 	wantNoRelays(t)
 }
 
-// TestRelayOutlivesNoKill: without a caller no relay runs for a minute, and the next run
-// takes away what is left.
-func TestRelayOutlivesNoKill(t *testing.T) {
+// startRelayBackup starts a backup through relays, and returns when it is on its way.
+func startRelayBackup(t *testing.T) *exec.Cmd {
+	t.Helper()
 	fill(t, 150)
 	dir := t.TempDir()
 	c := pluginCommand([]string{"KUBECONFIG=" + shared.Kubeconfig()}, append([]string{"backup", "-f", filepath.Join(dir, "s.db")}, relayFlags(t)...)...)
@@ -146,6 +161,13 @@ func TestRelayOutlivesNoKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, 3*time.Minute, "the stream is on its way", func() error { return someBytes(dir, 2<<20) })
+	return c
+}
+
+// TestRelayOutlivesNoKill: without a caller no relay runs for a minute, and the next run
+// takes away what is left.
+func TestRelayOutlivesNoKill(t *testing.T) {
+	c := startRelayBackup(t)
 	if err := c.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
