@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,24 +40,24 @@ func TestRelayWatchMissesNothing(t *testing.T) {
 	watching := make(chan error, 1)
 	seen := &witness{next: status.Revision + 1}
 	go func() { watching <- seen.watch(ctx, behind(t, r, options)) }()
-	for done := false; !done; {
+	for running := 3; running > 0; {
+		var err error
 		select {
-		case err := <-watching:
-			if err != nil {
-				t.Fatalf("after %d events and %d resumes: %v", seen.events, seen.resumes, err)
-			}
-			done = true
+		case err = <-written:
+			running--
+		case err = <-disturbed:
+			running--
+		case err = <-watching:
+			running--
 		case <-time.After(2 * time.Second):
 			for _, pod := range relayPods(t) {
-				pods[pod] = true
+				name, _, _ := strings.Cut(pod, " ")
+				pods[name] = true
 			}
 		}
-	}
-	if err := <-written; err != nil {
-		t.Error(err)
-	}
-	if err := <-disturbed; err != nil {
-		t.Error(err)
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Logf("%d events, %d resumes, pods %v", seen.events, seen.resumes, pods)
 	if seen.resumes < 2 || len(pods) < 2 {
@@ -81,9 +82,9 @@ func writeWatched(ctx context.Context, client *etcd.Client) error {
 	return nil
 }
 
-// commit tries until it is done, and does it once: the first key tells.
+// commit tries until it is done, and does it once: the first key's version tells.
 func commit(ctx context.Context, client *etcd.Client, ops []clientv3.Op, txn int) error {
-	before := clientv3.Compare(clientv3.Value(watchedPrefix+"000"), "!=", fmt.Sprint(txn))
+	before := clientv3.Compare(clientv3.Version(watchedPrefix+"000"), "=", txn)
 	for {
 		try, cancel := context.WithTimeout(ctx, 5*time.Second)
 		_, err := client.Raw().Txn(try).If(before).Then(ops...).Commit()
@@ -141,7 +142,7 @@ func (w *witness) watch(ctx context.Context, client *etcd.Client) error {
 		}
 		cancel()
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return fmt.Errorf("after %d events and %d resumes: %w", w.events, w.resumes, ctx.Err())
 		}
 		time.Sleep(500 * time.Millisecond)
 	}
