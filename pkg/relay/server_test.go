@@ -161,7 +161,7 @@ func TestStreamEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _ = conn.Write([]byte("!"))
-	if _, err := conn.Read(got); err == nil || err == io.EOF {
+	if _, err := conn.Read(got); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("after a reset: %v", err)
 	}
 }
@@ -323,8 +323,8 @@ func TestRelayEndsWhenNobodyNeedsIt(t *testing.T) {
 	conn := s.open(t, Stream{Member: m.address, ALPN: HTTP2})
 	wantEcho(t, conn, "x")
 	select {
-	case <-s.ended:
-		t.Fatal("it ended before its caller")
+	case err := <-s.ended:
+		t.Fatalf("it ended before its caller: %v", err)
 	case <-time.After(500 * time.Millisecond):
 	}
 	conn.Close()
@@ -334,7 +334,7 @@ func TestRelayEndsWhenNobodyNeedsIt(t *testing.T) {
 	conn = s.open(t, Stream{Member: m.address, ALPN: HTTP2})
 	wantEcho(t, conn, "x")
 	wantEnd("no byte any more", s)
-	if _, err := conn.Read(make([]byte, 1)); err == nil || err == io.EOF {
+	if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("the stream of a relay that ended: %v", err)
 	}
 }
