@@ -117,7 +117,7 @@ func TestRelayStaysWhenTheMemberDoesNot(t *testing.T) {
 // and its pod goes.
 func TestSuccessor(t *testing.T) {
 	k, m, options := startWith(t)
-	options.Lifetime = 4 * time.Second
+	options.Lifetime = 8 * time.Second
 	r := start(t, options)
 	first := k.names()[0]
 	conn := wantEchoThrough(t, r, m)

@@ -330,7 +330,7 @@ func TestRelayEndsWhenNobodyNeedsIt(t *testing.T) {
 	conn.Close()
 	wantEnd("the caller has gone", s)
 
-	s = startRelay(t, func(s *Server) { m.beside(s); s.Idle = 400 * time.Millisecond })
+	s = startRelay(t, func(s *Server) { m.beside(s); s.Idle = 2 * time.Second })
 	conn = s.open(t, Stream{Member: m.address, ALPN: HTTP2})
 	wantEcho(t, conn, "x")
 	wantEnd("no byte any more", s)
