@@ -185,6 +185,7 @@ type reach struct {
 	refused *refusals
 	notes   []string       // what could not be looked at
 	closers []func() error // of what the clients go through
+	stays   func(error)    // told of what could not be closed
 }
 
 // Close ends the clients, then what they go through.
@@ -195,13 +196,17 @@ func (r *reach) Close() error {
 			errs = append(errs, client.Close())
 		}
 	}
-	closed := make([]error, len(r.closers))
+	left := make([]error, len(r.closers))
 	var closing sync.WaitGroup
 	for i, end := range r.closers {
-		closing.Go(func() { closed[i] = end() })
+		closing.Go(func() { left[i] = end() })
 	}
 	closing.Wait()
-	errs = append(errs, closed...)
+	for _, err := range left {
+		if err != nil {
+			r.stays(err)
+		}
+	}
 	return errors.Join(errs...)
 }
 

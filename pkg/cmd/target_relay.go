@@ -96,7 +96,7 @@ func (t *target) throughRelays(ctx context.Context, k *kubeTarget, cluster disco
 	if err != nil {
 		return nil, err
 	}
-	r := &reach{cluster: cluster, way: wayRelay, refused: &refusals{client: k.client}}
+	r := &reach{cluster: cluster, way: wayRelay, refused: &refusals{client: k.client}, stays: t.relayStays}
 	relays, errs := t.startRelays(ctx, k, r, places)
 	for i, pod := range cluster.Pods {
 		if relays[i] == nil {
@@ -112,6 +112,12 @@ func (t *target) throughRelays(ctx context.Context, k *kubeTarget, cluster disco
 		return nil, errors.Join(err, errors.Join(errs...), r.Close())
 	}
 	return r, nil
+}
+
+// relayStays is told of a relay that can't be taken away. What it was for is done: that is
+// worth a word, and no error.
+func (t *target) relayStays(err error) {
+	t.notice("warning: a relay is left, and the next command with --relay deletes it: %v", err)
 }
 
 // startRelays starts all at once; for each place there is a relay or an error.

@@ -37,6 +37,7 @@ func relayCluster() discover.Cluster {
 type fakeRelay struct {
 	streams []relay.Stream
 	closed  int
+	stays   error // why Close does not take it away
 }
 
 func (f *fakeRelay) DialContext(_ context.Context, stream relay.Stream) (net.Conn, error) {
@@ -44,7 +45,7 @@ func (f *fakeRelay) DialContext(_ context.Context, stream relay.Stream) (net.Con
 	return nil, relay.ErrMember
 }
 
-func (f *fakeRelay) Close(context.Context) error { f.closed++; return nil }
+func (f *fakeRelay) Close(context.Context) error { f.closed++; return f.stays }
 
 // relayTarget is a target that found cluster, whose relays are started by start.
 func relayTarget(t *testing.T, cluster discover.Cluster, start func(relay.Options) (memberRelay, error)) *target {
@@ -190,6 +191,24 @@ func TestRelayIsAskedFor(t *testing.T) {
 		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A relay that can't be taken away spoils no work that is done.
+func TestRelayStays(t *testing.T) {
+	o := relayTarget(t, relayCluster(), func(relay.Options) (memberRelay, error) {
+		return &fakeRelay{stays: errors.New("no API server")}, nil
+	})
+	o.relay.wanted = true
+	r, err := o.one(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	if text := o.ErrOut.(interface{ String() string }).String(); !strings.Contains(text, "warning: a relay is left") || !strings.Contains(text, "no API server") {
+		t.Errorf("it says %q", text)
 	}
 }
 

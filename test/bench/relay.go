@@ -21,6 +21,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -66,7 +67,7 @@ func benchRelay(ctx context.Context, c *cluster.Cluster, plugin string, mib, rou
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	if err := b.fillPods(ctx, mib); err != nil {
+	if err := b.fillObjects(ctx, mib); err != nil {
 		return err
 	}
 	if err := b.compare(ctx, "link as it is", rounds); err != nil {
@@ -208,9 +209,12 @@ func (b *relayBench) sent(ctx context.Context) (int64, error) {
 	return 0, errors.New("the node has no eth0")
 }
 
-// fillPods writes mib MiB of pods like the cluster's own, outside of Kubernetes' keys: all
-// that tells one pod from another differs.
-func (b *relayBench) fillPods(ctx context.Context, mib int) error {
+// secretEvery is how many objects there are to one Secret, which does not compress.
+const secretEvery = 5
+
+// fillObjects writes mib MiB of objects outside of Kubernetes' keys: pods like the
+// cluster's own, of which all differs that tells one from another, and Secrets.
+func (b *relayBench) fillObjects(ctx context.Context, mib int) error {
 	list, err := b.kube.CoreV1().Pods("kube-system").List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
@@ -219,15 +223,12 @@ func (b *relayBench) fillPods(ctx context.Context, mib int) error {
 	random := rand.New(rand.NewPCG(1, 2))
 	var ops []clientv3.Op
 	for written, i := 0, 0; written < mib<<20; i++ {
-		pod := list.Items[i%len(list.Items)].DeepCopy()
-		pod.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
-		individualize(pod, random)
 		var object bytes.Buffer
-		if err := encode.Encode(pod, &object); err != nil {
+		if err := encode.Encode(newObject(&list.Items[i%len(list.Items)], i, random), &object); err != nil {
 			return err
 		}
 		written += object.Len()
-		ops = append(ops, clientv3.OpPut(fmt.Sprintf("/bench/pods/%s/%s", pod.Namespace, pod.Name), object.String()))
+		ops = append(ops, clientv3.OpPut(fmt.Sprintf("/bench/objects/%08d", i), object.String()))
 		if len(ops) < 50 && written < mib<<20 {
 			continue
 		}
@@ -237,6 +238,23 @@ func (b *relayBench) fillPods(ctx context.Context, mib int) error {
 		ops = nil
 	}
 	return nil
+}
+
+// newObject is the i-th object: a Secret of 4 KiB, or a pod like the given one.
+func newObject(like *corev1.Pod, i int, r *rand.Rand) runtime.Object {
+	if i%secretEvery == 0 {
+		data := make([]byte, 4<<10)
+		for at := range data {
+			data[at] = byte(r.Uint32())
+		}
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("secret-%d", i)}, Data: map[string][]byte{"release": data}}
+		secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+		return secret
+	}
+	pod := like.DeepCopy()
+	pod.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
+	individualize(pod, r)
+	return pod
 }
 
 func individualize(pod *corev1.Pod, r *rand.Rand) {
