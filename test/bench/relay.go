@@ -12,6 +12,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -138,7 +139,9 @@ func (b *relayBench) openRelay(ctx context.Context, dialer *tunnel.Dialer) (stop
 	if err != nil {
 		return nil, err
 	}
-	fmt.Printf("relay started in %s\n", time.Since(began).Round(time.Millisecond))
+	if _, err := fmt.Fprintf(os.Stdout, "relay started in %s\n", time.Since(began).Round(time.Millisecond)); err != nil {
+		return nil, errors.Join(err, r.Close(ctx))
+	}
 	b.relay, err = etcd.Open(etcd.Endpoint{
 		Name: "relay", URL: "http://" + address,
 		Dial: func(ctx context.Context) (net.Conn, error) {
@@ -163,14 +166,17 @@ func (b *relayBench) compare(ctx context.Context, link string, rounds int) error
 			if err != nil {
 				return fmt.Errorf("%s: %w", contestant.name, err)
 			}
-			fmt.Printf("round %d  %-22s %-12s %6.1f MB/s  %d bytes, %d out of the node\n", round+1, link, contestant.name, f.rate(), f.bytes, f.wire)
+			_, err = fmt.Fprintf(os.Stdout, "round %d  %-22s %-12s %6.1f MB/s  %d bytes, %d out of the node\n", round+1, link, contestant.name, f.rate(), f.bytes, f.wire)
+			if err != nil {
+				return err
+			}
 			*contestant.got = append(*contestant.got, f)
 		}
 	}
 	perByte := func(f flow) float64 { return float64(f.wire) / float64(f.bytes) }
-	fmt.Printf("%s, median of %d: relay %.2f times the MB/s of the raw tunnel, with 1/%.1f of the bytes\n\n", link, rounds,
+	_, err := fmt.Fprintf(os.Stdout, "%s, median of %d: relay %.2f times the MB/s of the raw tunnel, with 1/%.1f of the bytes\n\n", link, rounds,
 		medianOf(relayed, flow.rate)/medianOf(raw, flow.rate), medianOf(raw, perByte)/medianOf(relayed, perByte))
-	return nil
+	return err
 }
 
 func (b *relayBench) snapshot(ctx context.Context, client *etcd.Client) (f flow, err error) {

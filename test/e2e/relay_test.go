@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -270,16 +271,29 @@ func startRelay(t *testing.T, node string, lifetime time.Duration) (*relay.Relay
 // behind is a client of the member that a relay is beside.
 func behind(t *testing.T, r *relay.Relay, options relay.Options) *etcd.Client {
 	t.Helper()
-	stream := relay.Stream{Member: options.Place.Members[0], ALPN: relay.HTTP2}
+	client, _ := countedBehind(t, r, options)
+	return client
+}
+
+// countedBehind also counts the client's streams.
+func countedBehind(t *testing.T, r *relay.Relay, options relay.Options) (*etcd.Client, *atomic.Int32) {
+	t.Helper()
+	stream, streams := relay.Stream{Member: options.Place.Members[0], ALPN: relay.HTTP2}, &atomic.Int32{}
 	client, err := etcd.Open(etcd.Endpoint{
 		Name: options.Place.Node, URL: "http://" + stream.Member,
-		Dial: func(ctx context.Context) (net.Conn, error) { return r.DialContext(ctx, stream) },
+		Dial: func(ctx context.Context) (net.Conn, error) {
+			conn, err := r.DialContext(ctx, stream)
+			if err == nil {
+				streams.Add(1)
+			}
+			return conn, err
+		},
 	}, etcd.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
-	return client
+	return client, streams
 }
 
 // TestRelayStalledSnapshot: a snapshot that nobody reads delays no status.
