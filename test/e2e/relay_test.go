@@ -33,7 +33,7 @@ var loadRelayImage = sync.OnceValue(func() error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer os.RemoveAll(dir) //nolint:errcheck // a folder of the system's own
 	binary, archive := filepath.Join(dir, "kubectl-etcd"), filepath.Join(dir, "image.tar")
 	build := exec.Command("go", "build", "-trimpath", "-o", binary, "../../cmd/kubectl-etcd")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")

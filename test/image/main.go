@@ -6,6 +6,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -25,34 +26,38 @@ import (
 
 const binary = "kubectl-etcd"
 
+const usage = "usage: image -name NAME:TAG -out FILE linux/amd64=BINARY linux/arm64=BINARY"
+
 func main() {
 	name := flag.String("name", "", "what the image is called: registry.example.com/kubectl-etcd:v1")
 	out := flag.String("out", "", "the tar to write")
-	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: image -name NAME:TAG -out FILE linux/amd64=BINARY linux/arm64=BINARY")
-		flag.PrintDefaults()
-	}
 	flag.Parse()
-	if *name == "" || *out == "" || flag.NArg() == 0 {
-		flag.Usage()
-		os.Exit(2)
-	}
-	digest, err := run(*name, *out, flag.Args())
-	if err != nil {
+	if err := report(*name, *out, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "image:", err)
 		os.Exit(1)
 	}
-	repository, _, _ := cutTag(*name)
-	fmt.Printf("%s@%s\n", repository, digest)
 }
 
-// cutTag parts name:tag; a colon before a slash is a port's.
-func cutTag(name string) (repository, tag string, ok bool) {
+// report writes the image and says what a release compiles in: NAME@sha256:DIGEST.
+func report(name, out string, binaries []string) error {
+	if name == "" || out == "" || len(binaries) == 0 {
+		return errors.New(usage)
+	}
+	digest, err := run(name, out, binaries)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(os.Stdout, "%s@%s\n", repository(name), digest)
+	return err
+}
+
+// repository is name without its tag; a colon before a slash is a port's.
+func repository(name string) string {
 	at := strings.LastIndex(name, ":")
 	if at < 0 || strings.Contains(name[at:], "/") {
-		return name, "", false
+		return name
 	}
-	return name[:at], name[at+1:], true
+	return name[:at]
 }
 
 // run writes the tar and returns the digest of its index.

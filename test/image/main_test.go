@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -33,7 +34,7 @@ func unpack(t *testing.T, file string) layout.Path {
 	dir := t.TempDir()
 	for r := tar.NewReader(bytes.NewReader(content)); ; {
 		header, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return layout.Path(dir)
 		}
 		if err != nil {
@@ -130,7 +131,7 @@ func wantImage(t *testing.T, image v1.Image, arch, content string) {
 	if got, err := io.ReadAll(files); err != nil || string(got) != content {
 		t.Errorf("%s: holds %q, %v, want %q", arch, got, err, content)
 	}
-	if header, err := files.Next(); err != io.EOF {
+	if header, err := files.Next(); !errors.Is(err, io.EOF) {
 		t.Errorf("there is more: %+v, %v", header, err)
 	}
 }
@@ -147,9 +148,9 @@ func TestImageErrors(t *testing.T) {
 	}
 }
 
-func TestCutTag(t *testing.T) {
+func TestRepository(t *testing.T) {
 	for name, want := range map[string]string{"a:1": "a", "example.com:5000/a:1": "example.com:5000/a", "example.com:5000/a": "example.com:5000/a", "a": "a"} {
-		if got, _, _ := cutTag(name); got != want {
+		if got := repository(name); got != want {
 			t.Errorf("%s: got %s", name, got)
 		}
 	}
