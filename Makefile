@@ -1,7 +1,9 @@
 # Every target may be called twice. The test cluster needs root on Linux.
 MODULE  := github.com/kubectl-etcd/kubectl-etcd
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-LDFLAGS := -s -w -X $(MODULE)/pkg/cmd.version=$(VERSION)
+# What make image printed, NAME@sha256:DIGEST: --relay then needs no --relay-image.
+RELAY_IMAGE ?=
+LDFLAGS := -s -w -X $(MODULE)/pkg/cmd.version=$(VERSION) -X $(MODULE)/pkg/cmd.relayImage=$(RELAY_IMAGE)
 
 CLUSTER ?= dev
 NODES   ?= 3
