@@ -81,7 +81,7 @@ func TestEtcdThroughTheRelay(t *testing.T) {
 // A snapshot that nobody reads holds up no other call.
 func TestAStalledSnapshotDelaysNothing(t *testing.T) {
 	c := etcdtest.Start(t, 1, etcdtest.Options{})
-	c.Fill(12, 1<<20)
+	c.Fill(192, 64<<10)
 	s := startRelay(t, beside(c))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -98,9 +98,6 @@ func TestAStalledSnapshotDelaysNothing(t *testing.T) {
 		if _, err := other.Status(ctx); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if n, err := io.Copy(io.Discard, stalled); err != nil || n < 11<<20 {
-		t.Errorf("the rest of the snapshot: %d bytes, %v", n, err)
 	}
 }
 
