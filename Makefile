@@ -1,14 +1,16 @@
 # Every target may be called twice. The test cluster needs root on Linux.
 MODULE  := github.com/kubectl-etcd/kubectl-etcd
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-LDFLAGS := -s -w -X $(MODULE)/pkg/cmd.version=$(VERSION)
+# What make image printed, NAME@sha256:DIGEST: --relay then needs no --relay-image.
+RELAY_IMAGE ?=
+LDFLAGS := -s -w -X $(MODULE)/pkg/cmd.version=$(VERSION) -X $(MODULE)/pkg/cmd.relayImage=$(RELAY_IMAGE)
 
 CLUSTER ?= dev
 NODES   ?= 3
 TESTCLUSTER = bin/testcluster
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-unit test-e2e lint bench demo clean test-cluster-tool cluster cluster-kubeconfig cluster-certs cluster-down cluster-load
+.PHONY: help build test test-unit test-e2e lint bench demo clean image test-cluster-tool cluster cluster-kubeconfig cluster-certs cluster-down cluster-load
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +23,7 @@ test: test-unit test-e2e ## everything; needs root on Linux for its own clusters
 test-unit: ## what needs no cluster
 	go vet -tags e2e ./...
 	go test -race -timeout 20m ./...
+	cd test/image && go vet ./... && go test ./...
 
 # One package after the other: each may start a cluster.
 test-e2e: ## journeys on a real cluster of three control planes, and the cluster's own tests
@@ -37,6 +40,13 @@ clean: ## what make made here; the cache of built binaries stays
 
 build: ## bin/kubectl-etcd
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/kubectl-etcd ./cmd/kubectl-etcd
+
+IMAGE ?= kubectl-etcd.dev/kubectl-etcd:$(VERSION)
+
+# The binaries in it need no digest of the image: it is the caller who names it.
+image: ## bin/image.tar, for amd64 and arm64: what --relay-image names (IMAGE=name:tag)
+	for arch in amd64 arm64; do GOOS=linux GOARCH=$$arch CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/linux-$$arch/kubectl-etcd ./cmd/kubectl-etcd || exit; done
+	cd test/image && go run . -name '$(IMAGE)' -out ../../bin/image.tar linux/amd64=../../bin/linux-amd64/kubectl-etcd linux/arm64=../../bin/linux-arm64/kubectl-etcd
 
 # go build is its own judge of what is up to date.
 test-cluster-tool:

@@ -16,6 +16,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/relay"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/tunnel"
 )
@@ -94,6 +95,9 @@ func plainHints(err error) []string {
 		{etcd.ErrPermission, "etcd's own roles refuse it; give a user with the role root: --etcd-user NAME:PASSWORD"},
 		{tunnel.ErrRefused, "nothing answers on that port, or the pod is gone; look at the pods: kubectl get pods -A -o wide | grep etcd"},
 		{tunnel.ErrDropped, "the tunnel through the API server ended on the way; run the command again, or name another member with --from"},
+		{relay.ErrNotStarted, "the image must be on the node or to be had from there (--relay-image); more: kubectl get events -n kube-system --field-selector type=Warning"},
+		{relay.ErrForeign, "nothing was sent; somebody else's pod or proxy answers in the relay's place: kubectl get pods -n kube-system -l app.kubernetes.io/name=kubectl-etcd-relay -o wide"},
+		{relay.ErrMember, "the relay on the node runs, but its etcd refuses it: kubectl etcd status; on the node: crictl ps -a | grep etcd"},
 		{discover.ErrNoCredentials, "name a Secret with a certificate and its key, or give --cacert, --cert and --key; " + kubeadmCerts},
 		{backup.ErrQuota, "what came is no whole snapshot; read it faster or at a quieter time, or let the database grow further: --abort-at-quota; its size: kubectl etcd status"},
 		{etcd.ErrIncomplete, "nothing was kept; run the command again, or name another member with --from"},

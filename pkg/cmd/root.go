@@ -44,7 +44,7 @@ func newRootCommand(s *session) *cobra.Command {
 	root.AddCommand(
 		newStatusCommand(s),
 		newBackupCommand(s), newRestoreCommand(s),
-		newOptionsCommand(s), newVersionCommand(s),
+		newOptionsCommand(s), newVersionCommand(s), newRelayCommand(s),
 	)
 	s.addFlags(root.PersistentFlags())
 	addHiddenKubeFlags(s, root.PersistentFlags())

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/relay"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/tunnel"
 )
 
@@ -33,6 +35,7 @@ type target struct {
 	certSecret string
 	user       string
 	timeout    time.Duration
+	relay      relayFlags
 
 	urls []*url.URL // endpoints, parsed
 
@@ -45,6 +48,10 @@ type ways struct {
 	dialer func(*rest.Config, tunnel.Options) (podDialer, error)
 	// secrets reads certificates out of the cluster.
 	secrets func(context.Context, kubernetes.Interface, discover.Cluster, discover.CredentialOptions) (*discover.Secret, error)
+	// startRelay starts a relay on a node.
+	startRelay func(context.Context, relay.Options) (memberRelay, error)
+	// interactive tells whether somebody can be asked.
+	interactive func() bool
 }
 
 // podDialer is what a tunnel.Dialer does.
@@ -60,6 +67,14 @@ func newTarget(s *session) target {
 			return tunnel.New(config, options)
 		},
 		secrets: discover.Credentials,
+		startRelay: func(ctx context.Context, options relay.Options) (memberRelay, error) {
+			started, err := relay.Start(ctx, options)
+			if err != nil {
+				return nil, err // and no nil *Relay in it
+			}
+			return started, nil
+		},
+		interactive: s.atTerminal,
 	}}
 }
 
@@ -76,6 +91,7 @@ func (t *target) addFlags(flags *pflag.FlagSet) {
 	own.StringVar(&t.files.key, "key", "", "file with its key (or ETCDCTL_KEY)")
 	own.StringVar(&t.certSecret, "cert-secret", "", "take the certificates from this Secret: NAMESPACE/NAME")
 	own.StringVar(&t.user, "etcd-user", "", "etcd's user: NAME:PASSWORD, or NAME with ETCDCTL_PASSWORD (or ETCDCTL_USER)")
+	t.relay.add(own)
 	own.DurationVar(&t.timeout, "timeout", 5*time.Second, "how long one member may take to answer")
 	own.VisitAll(func(f *pflag.Flag) { f.Annotations = map[string][]string{targetGroup: {"true"}} })
 	flags.AddFlagSet(own)
@@ -107,6 +123,9 @@ func (t *target) complete(args []string) error {
 	if err := t.checkOnNode(); err != nil {
 		return err
 	}
+	if err := t.validateRelay(); err != nil {
+		return err
+	}
 	return t.parseEndpoints()
 }
 
@@ -121,6 +140,8 @@ func (t *target) checkOnNode() error {
 		return usagef("--on-node and --endpoints exclude each other: the one finds the members on this node's disk, the other is told")
 	case t.certSecret != "":
 		return usagef("--cert-secret needs Kubernetes, --on-node does without it: it takes the node's own certificates, or --cacert, --cert and --key")
+	case t.relay.wanted:
+		return usagef("--relay needs Kubernetes, --on-node does without it: it has the node's own certificates")
 	case t.all:
 		return usagef("--all-etcd needs Kubernetes, --on-node does without it")
 	}
@@ -191,14 +212,27 @@ type reach struct {
 	refused *refusals
 	notes   []string               // what could not be looked at
 	own     *discover.LocalCluster // with --on-node: what the disk says
+	closers []func() error         // of what the clients go through
+	stays   func(error)            // told of what could not be closed
 }
 
-// Close ends the clients.
+// Close ends the clients, then what they go through.
 func (r *reach) Close() error {
 	var errs []error
 	for _, client := range r.clients {
 		if client != nil {
 			errs = append(errs, client.Close())
+		}
+	}
+	left := make([]error, len(r.closers))
+	var closing sync.WaitGroup
+	for i, end := range r.closers {
+		closing.Go(func() { left[i] = end() })
+	}
+	closing.Wait()
+	for _, err := range left {
+		if err != nil {
+			r.stays(err)
 		}
 	}
 	return errors.Join(errs...)

@@ -125,6 +125,9 @@ func clusterNames(clusters []discover.Cluster) []string {
 // throughPods reaches a cluster's pods: by port-forward, or, for reading and without
 // the certificates that etcd wants, by exec.
 func (t *target) throughPods(ctx context.Context, k *kubeTarget, cluster discover.Cluster, reading bool) (*reach, error) {
+	if t.relay.wanted && needsCertificates(cluster) {
+		return t.throughRelays(ctx, k, cluster)
+	}
 	bundle, err := t.credentials(ctx, k.client, cluster)
 	if reading && t.certSecret == "" && apierrors.IsForbidden(err) {
 		t.log.Info("ask etcdctl in the pods instead", "cluster", cluster.Name, "because", err)
@@ -139,7 +142,7 @@ func (t *target) throughPods(ctx context.Context, k *kubeTarget, cluster discove
 	r := &reach{cluster: cluster, way: wayForward, refused: &refusals{client: k.client}}
 	if bundle.empty() && needsCertificates(cluster) {
 		if !reading {
-			return nil, errNoCertificates(cluster)
+			return t.withoutCertificates(ctx, k, cluster)
 		}
 		r.way = wayExec
 		for _, pod := range cluster.Pods {
@@ -168,10 +171,22 @@ func needsCertificates(cluster discover.Cluster) bool {
 	return false
 }
 
+// withoutCertificates reaches a cluster for what exec can't do.
+func (t *target) withoutCertificates(ctx context.Context, k *kubeTarget, cluster discover.Cluster) (*reach, error) {
+	switch agreed, err := t.relayAgreed(ctx, cluster); {
+	case err != nil:
+		return nil, err
+	case agreed:
+		return t.throughRelays(ctx, k, cluster)
+	}
+	return nil, errNoCertificates(cluster)
+}
+
 func errNoCertificates(cluster discover.Cluster) error {
 	return withHint(fmt.Errorf("etcd %q wants a client certificate, and none was given", cluster.Name),
 		"give --cacert, --cert and --key (or ETCDCTL_CACERT, ETCDCTL_CERT, ETCDCTL_KEY), or --cert-secret NAMESPACE/NAME",
-		kubeadmCerts)
+		kubeadmCerts,
+		"or let short-lived pods on the nodes use theirs: --relay")
 }
 
 func podSource(pod discover.Pod) etcd.Source {

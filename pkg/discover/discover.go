@@ -77,6 +77,9 @@ type Pod struct {
 	// ExecContainer is the container to run Exec in: Container, but for distributions
 	// that have one for this alone. Empty when Exec is nil.
 	ExecContainer string
+	// NodeFiles are where its node keeps a client's certificate; nil when that is not
+	// known.
+	NodeFiles *NodeFiles
 	// PeerURLs are the initial-advertise-peer-urls, to match pods with members.
 	PeerURLs []string
 	// ClientURLs are the advertise-client-urls.

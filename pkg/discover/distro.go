@@ -19,6 +19,8 @@ type distro struct {
 	serving func(p process, s Settings) serving
 	// exec is the argv of etcdctl and the container to run it in; nil: there is none.
 	exec func(p process, s Settings) (argv []string, container string)
+	// nodeFiles are where the node keeps a client's certificate; nil: not known.
+	nodeFiles func(p process, s Settings) *NodeFiles
 	// cluster names the cluster by the pod alone; "": grouping finds the name.
 	cluster func(pod *corev1.Pod) string
 	owner   func(pods []*corev1.Pod, nodes nodeSet) Owner

@@ -24,6 +24,7 @@ func generic() distro {
 		settings:  readSettings,
 		serving:   genericServing,
 		exec:      genericExec,
+		nodeFiles: noNodeFiles,
 		cluster:   func(*corev1.Pod) string { return "" },
 		owner:     genericOwner,
 		onNode:    func(string) []clientFiles { return nil },

@@ -34,6 +34,7 @@ func kubeadm() distro {
 		return etcdContainer(pod)
 	}
 	row.serving = localhostServing
+	row.nodeFiles = kubeadmNodeFiles
 	row.owner = kubeadmOwner
 	row.onNode = kubeadmCertificates
 	return row

@@ -36,6 +36,7 @@ func rke2() distro {
 		dir := path.Dir(ca)
 		return []clientFiles{{ca, path.Join(dir, "client.crt"), path.Join(dir, "client.key")}}
 	}
+	row.nodeFiles = rke2NodeFiles
 	row.owner = func([]*corev1.Pod, nodeSet) Owner {
 		return Owner{
 			Kind: "RKE2", Managed: true,

@@ -31,7 +31,7 @@ func describe(row *distro, p process) sighting {
 		Settings:   settings,
 		ClientPort: serves.clientPort, PeerPort: serves.peerPort, MetricsPort: serves.metricsPort,
 		TLS: serves.tls, ClientCertAuth: serves.clientCertAuth, ServerName: serves.serverName,
-		Exec: argv, ExecContainer: execContainer,
+		Exec: argv, ExecContainer: execContainer, NodeFiles: row.nodeFiles(p, settings),
 		PeerURLs:   settings.concreteURLs("initial-advertise-peer-urls"),
 		ClientURLs: settings.concreteURLs("advertise-client-urls"),
 	}

@@ -17,8 +17,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
 
-	"go.etcd.io/etcd/client/pkg/v3/transport"
-
 	"github.com/kubectl-etcd/kubectl-etcd/test/cluster"
 	"github.com/kubectl-etcd/kubectl-etcd/test/cluster/binaries"
 )
@@ -63,14 +61,14 @@ func benchSnapshot(ctx context.Context, c *cluster.Cluster, plugin string, mib, 
 	}
 	ours, theirs := contestants[0].got, contestants[1].got
 	_, err = fmt.Fprintf(os.Stdout, "\nmedian of %d: %.2f times the MB/s, %.2f times the CPU-seconds of %s\n", rounds,
-		median(ours, sample.rate)/median(theirs, sample.rate),
-		median(ours, sample.cpuSeconds)/median(theirs, sample.cpuSeconds), contestants[1].name)
+		medianOf(ours, sample.rate)/medianOf(theirs, sample.rate),
+		medianOf(ours, sample.cpuSeconds)/medianOf(theirs, sample.cpuSeconds), contestants[1].name)
 	return err
 }
 
 func (s sample) cpuSeconds() float64 { return s.cpu.Seconds() }
 
-func median(samples []sample, of func(sample) float64) float64 {
+func medianOf[S any](samples []S, of func(S) float64) float64 {
 	var values []float64
 	for _, s := range samples {
 		values = append(values, of(s))
@@ -164,10 +162,7 @@ func (b bench) fill(ctx context.Context, mib int) error {
 		return err
 	}
 	defer func() { _ = forward.Process.Signal(os.Interrupt); _ = forward.Wait() }()
-	dir := b.cluster.Certs()
-	tls, err := transport.TLSInfo{
-		TrustedCAFile: filepath.Join(dir, "ca.crt"), CertFile: filepath.Join(dir, "client.crt"), KeyFile: filepath.Join(dir, "client.key"),
-	}.ClientConfig()
+	tls, err := clientTLS(b.cluster.Certs())
 	if err != nil {
 		return err
 	}

@@ -150,6 +150,17 @@ func (n *Node) find(ctx context.Context, other *Node) error {
 		"if ip neigh show %[1]s dev eth0 nud permanent | grep -q .; then ip neigh del %[1]s dev eth0; fi", other.IP))
 }
 
+// Throttle holds what the node sends to rate ("100mbit", see tc(8)); what its pods send
+// to one another is not held.
+func (n *Node) Throttle(ctx context.Context, rate string) error {
+	return n.inNetwork(ctx, "tc qdisc replace dev eth0 root tbf rate "+rate+" burst 128kb latency 50ms")
+}
+
+// Unthrottle undoes Throttle.
+func (n *Node) Unthrottle(ctx context.Context) error {
+	return n.inNetwork(ctx, "if tc qdisc show dev eth0 | grep -q tbf; then tc qdisc del dev eth0 root; fi")
+}
+
 func (n *Node) others() []*Node {
 	var others []*Node
 	for _, other := range n.cluster.nodes {

@@ -170,17 +170,27 @@ func writeImage(path string, im image.Image) (err error) {
 // LoadImage puts an image on every node that runs, for pods with
 // imagePullPolicy Never or IfNotPresent: there is no registry.
 func (c *Cluster) LoadImage(ctx context.Context, im image.Image) error {
+	return c.load(ctx, im.Ref, func(file string) error { return writeImage(file, im) })
+}
+
+// LoadArchive does so with an archive of images, such as an OCI layout in a tar.
+func (c *Cluster) LoadArchive(ctx context.Context, archive string) error {
+	return c.load(ctx, filepath.Base(archive), func(file string) error { return run(ctx, "cp", archive, file) })
+}
+
+// load lets write make an archive for each node, and imports it there.
+func (c *Cluster) load(ctx context.Context, name string, write func(file string) error) error {
 	for _, n := range c.nodes {
 		if !n.Running(Machine) {
 			continue
 		}
 		file := filepath.Join(n.Dir(), "load.tar")
-		err := writeImage(file, im)
+		err := write(file)
 		if err == nil {
 			_, err = n.Run(ctx, "ctr -n k8s.io images import /mnt/node/load.tar")
 		}
 		if err := errors.Join(err, os.RemoveAll(file)); err != nil {
-			return fmt.Errorf("load image %s on %s: %w", im.Ref, n.Name, err)
+			return fmt.Errorf("load image %s on %s: %w", name, n.Name, err)
 		}
 	}
 	return nil

@@ -173,9 +173,15 @@ type heldBackup struct {
 
 func holdBackup(t *testing.T, flags ...string) *heldBackup {
 	t.Helper()
+	return hold(t, append(flags, certFlags()...)...)
+}
+
+// hold is holdBackup with no certificates but what the flags say.
+func hold(t *testing.T, flags ...string) *heldBackup {
+	t.Helper()
 	h := &heldBackup{path: filepath.Join(t.TempDir(), "snapshot.db")}
 	args := append([]string{"backup", "-f", h.path, "-o", "json"}, flags...)
-	h.command = pluginCommand([]string{"KUBECONFIG=" + shared.Kubeconfig()}, append(args, certFlags()...)...)
+	h.command = pluginCommand([]string{"KUBECONFIG=" + shared.Kubeconfig()}, args...)
 	h.wait = begin(t, h.command, args)
 	dir := filepath.Dir(h.path)
 	for deadline := time.Now().Add(time.Minute); written(t, dir) < 4<<20; time.Sleep(time.Millisecond) {
