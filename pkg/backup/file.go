@@ -77,7 +77,7 @@ type Report struct {
 	ClusterID     etcd.ID        `json:"clusterID"`
 	ServerVersion string         `json:"serverVersion"`
 	Size          int64          `json:"size"`               // bytes, the sha256 included
-	SHA256        string         `json:"sha256"`             // hex, the one at the end of the file
+	SHA256        string         `json:"sha256"`             // of the whole file, in hex, as sha256sum prints it
 	Contents      *etcd.Contents `json:"contents,omitempty"` // nil when written to a stream
 	Started       time.Time      `json:"started"`
 	Duration      time.Duration  `json:"duration"` // also how long etcd's pages were pinned

@@ -82,8 +82,11 @@ func checkFile(t *testing.T, report *backup.Report) {
 		t.Fatal(err)
 	}
 	database, tail := content[:len(content)-sha256.Size], content[len(content)-sha256.Size:]
-	if sum := sha256.Sum256(database); !bytes.Equal(sum[:], tail) || report.SHA256 != hex.EncodeToString(tail) {
-		t.Errorf("sha256 %x, at the end %x, reported %s", sum, tail, report.SHA256)
+	if sum := sha256.Sum256(database); !bytes.Equal(sum[:], tail) {
+		t.Errorf("sha256 %x, at the end %x", sum, tail)
+	}
+	if sum := sha256.Sum256(content); report.SHA256 != hex.EncodeToString(sum[:]) {
+		t.Errorf("sha256 of the file %x, reported %s", sum, report.SHA256)
 	}
 	if report.Size != int64(len(content)) {
 		t.Errorf("size %d, reported %d", len(content), report.Size)

@@ -30,10 +30,12 @@ func (s *SnapshotStream) WriteTo(w io.Writer) (int64, error) {
 	return io.Copy(w, struct{ io.Reader }{s.ReadCloser})
 }
 
-// SHA256 is the hash at the stream's end, in hex, once that was reached; before, it is empty.
+// SHA256 is that of all the stream's bytes in hex, as sha256sum prints it for a file of
+// them, once the end was reached; before, it is empty. (The sha256 at the stream's own end
+// is of the bytes before it.)
 func (s *SnapshotStream) SHA256() string {
 	if r, ok := s.ReadCloser.(*snapshotReader); ok && errors.Is(r.err, io.EOF) {
-		return hex.EncodeToString(r.check.last)
+		return hex.EncodeToString(r.check.whole())
 	}
 	return ""
 }
@@ -186,6 +188,16 @@ func (t *trailer) Write(p []byte) {
 		t.sum.Write(t.last[:over])
 		t.last = append(t.last[:0], t.last[over:]...)
 	}
+}
+
+// whole is the hash of everything, the last 32 bytes included.
+func (t *trailer) whole() []byte {
+	sum, err := t.sum.(hash.Cloner).Clone() // sha256's own never fails
+	if err != nil {
+		return nil
+	}
+	sum.Write(t.last)
+	return sum.Sum(nil)
 }
 
 func (t *trailer) agrees() bool {

@@ -49,7 +49,7 @@ func TestSnapshotOfAMember(t *testing.T) {
 				t.Errorf("%d bytes, want %d", len(content), stream.Size)
 			}
 			database := content[:len(content)-sha256.Size]
-			if sum := sha256.Sum256(database); hex.EncodeToString(sum[:]) != stream.SHA256() {
+			if sum := sha256.Sum256(content); hex.EncodeToString(sum[:]) != stream.SHA256() {
 				t.Errorf("sha256 %x, stream told %s", sum, stream.SHA256())
 			}
 			if bytes.Count(database, []byte("/fill/")) < 50 {

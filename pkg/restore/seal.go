@@ -38,7 +38,8 @@ func checkSeal(r io.ReaderAt, size int64) error {
 	return nil
 }
 
-// checkSHA256 compares the bytes with the sha256 behind them and returns that, in hex.
+// checkSHA256 compares the bytes with the sha256 behind them and returns that of all, in
+// hex, as sha256sum prints it.
 func checkSHA256(ctx context.Context, r io.ReaderAt, size int64) (string, error) {
 	var seal [sealSize]byte
 	if _, err := r.ReadAt(seal[:], size-sealSize); err != nil {
@@ -51,7 +52,8 @@ func checkSHA256(ctx context.Context, r io.ReaderAt, size int64) (string, error)
 	if sum := h.Sum(nil); !bytes.Equal(sum, seal[:]) {
 		return "", damaged("its sha256 is %x, and should be %x: it was changed or cut off", sum, seal)
 	}
-	return hex.EncodeToString(seal[:]), nil
+	h.Write(seal[:])
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // checkCRC compares all the bytes with their CRC-32C.

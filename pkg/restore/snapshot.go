@@ -14,7 +14,7 @@ import (
 type Snapshot struct {
 	Path     string        `json:"path"`
 	Size     int64         `json:"size"`
-	SHA256   string        `json:"sha256"`
+	SHA256   string        `json:"sha256"` // of the whole file, in hex
 	Contents etcd.Contents `json:"contents"`
 	Members  []etcd.Member `json:"members"` // as the snapshot's own member list has them
 	Alarms   []etcd.Alarm  `json:"alarms,omitempty"`

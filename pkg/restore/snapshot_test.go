@@ -2,6 +2,8 @@ package restore
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"hash/crc32"
 	"os"
@@ -270,6 +272,9 @@ func TestInspect(t *testing.T) {
 	opened, err := Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if whole := sha256.Sum256(content); opened.SHA256 != hex.EncodeToString(whole[:]) {
+		t.Errorf("sha256 of the file %x, reported %s", whole, opened.SHA256)
 	}
 	if diff := cmp.Diff(opened.Contents, got); diff != "" {
 		t.Errorf("Inspect differs from Open:\n%s", diff)
