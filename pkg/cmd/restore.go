@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
@@ -57,7 +58,8 @@ type restoreOptions struct {
 	dryRun         bool
 	live           bool
 
-	members []restore.Target // of --initial-cluster
+	members    []restore.Target // of --initial-cluster
+	targetFlag string           // one that was given, of those that say which cluster
 }
 
 // newRestoreCommand builds "kubectl etcd restore".
@@ -72,6 +74,7 @@ func newRestoreCommand(s *session) *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.bumpGiven = c.Flags().Changed("bump-revision")
+			o.targetFlag = changedTarget(c.Flags())
 			if err := o.complete(); err != nil {
 				return err
 			}
@@ -115,6 +118,9 @@ func (o *restoreOptions) complete() (err error) {
 	case o.targetVersion != "" && !minorVersion.MatchString(o.targetVersion):
 		return usagef("--target-version %q is not a minor version like 3.6", o.targetVersion)
 	}
+	if o.targetFlag != "" && !o.live {
+		return usagef("--%s says which running cluster is meant, and none is asked without --live", o.targetFlag)
+	}
 	if o.live {
 		if err := o.target.complete(nil); err != nil {
 			return err
@@ -124,6 +130,16 @@ func (o *restoreOptions) complete() (err error) {
 		return usagef("--initial-cluster: %w", err)
 	}
 	return nil
+}
+
+// changedTarget is the first flag given of those that say where etcd is, empty for none.
+func changedTarget(flags *pflag.FlagSet) (name string) {
+	flags.Visit(func(f *pflag.Flag) {
+		if _, about := f.Annotations[targetGroup]; about && name == "" {
+			name = f.Name
+		}
+	})
+	return name
 }
 
 // parseInitialCluster reads etcd's own form: name=url,…; a name that comes again has

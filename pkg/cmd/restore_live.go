@@ -35,11 +35,24 @@ func (o *restoreOptions) askRunning(ctx context.Context) (found running, err err
 		return running{}, err
 	}
 	found = summarize(overview)
-	if found.highest == 0 {
-		return running{}, withHint(errors.New("look at the running cluster: no member answers"),
-			"kubectl etcd status says why; without --live the members are the snapshot's own")
+	if err := o.enough(overview, found); err != nil {
+		return running{}, withHint(fmt.Errorf("look at the running cluster: %w", err),
+			"kubectl etcd status says why; --initial-cluster NAME=PEER-URL,… says who the members are, without --live they are the snapshot's own")
 	}
 	return found, nil
+}
+
+// enough refuses an answer that says less than --live is for.
+func (o *restoreOptions) enough(overview etcd.Overview, found running) error {
+	switch {
+	case found.highest == 0:
+		return errors.New("no member answers")
+	case overview.Disagree:
+		return errors.New("its members don't agree who is a member")
+	case len(found.members) == 0 && len(o.members) == 0:
+		return errors.New("no member could list the members")
+	}
+	return nil
 }
 
 func summarize(overview etcd.Overview) running {

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -23,5 +24,28 @@ func TestSummarizeTheRunningCluster(t *testing.T) {
 	}}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(running{})); diff != "" {
 		t.Errorf("a dead voter stays, a learner and an unstarted member go (-want +got):\n%s", diff)
+	}
+}
+
+func TestLiveRefusesHalfAnAnswer(t *testing.T) {
+	member := restore.Target{Name: "a"}
+	for _, test := range []struct {
+		name  string
+		given []restore.Target
+		view  etcd.Overview
+		found running
+		want  string
+	}{
+		{"all there", nil, etcd.Overview{}, running{[]restore.Target{member}, 7}, ""},
+		{"nobody answers", nil, etcd.Overview{}, running{members: []restore.Target{member}}, "no member answers"},
+		{"no list", nil, etcd.Overview{}, running{highest: 7}, "could list"},
+		{"no list, but they are given", []restore.Target{member}, etcd.Overview{}, running{highest: 7}, ""},
+		{"two lists", nil, etcd.Overview{Disagree: true}, running{[]restore.Target{member}, 7}, "don't agree"},
+	} {
+		o := &restoreOptions{members: test.given}
+		err := o.enough(test.view, test.found)
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", test.name, err, test.want)
+		}
 	}
 }

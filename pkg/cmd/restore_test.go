@@ -46,6 +46,7 @@ func TestRestoreComplete(t *testing.T) {
 		{"back in time", restoreOptions{fromFile: "f", outDir: "d", bumpGiven: true, bump: -1}, "negative"},
 		{"version", restoreOptions{fromFile: "f", outDir: "d", targetVersion: "3.6.1"}, "minor"},
 		{"members", restoreOptions{fromFile: "f", outDir: "d", initialCluster: "a"}, "--initial-cluster"},
+		{"a cluster that is not asked", restoreOptions{fromFile: "f", outDir: "d", targetFlag: "etcd"}, "--etcd says"},
 	} {
 		checkUsage(t, test.name, test.o.complete(), test.want)
 	}
@@ -133,5 +134,16 @@ func TestKubectlForTheSteps(t *testing.T) {
 	*s.kube.Context, *s.kube.KubeConfig = "my context", "/etc/k"
 	if got, want := o.kubectl("kubectl"), "kubectl --kubeconfig /etc/k --context 'my context'"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// Who says which cluster is meant believes that it is asked.
+func TestTargetWithoutLive(t *testing.T) {
+	for _, args := range [][]string{{"--on-node"}, {"--endpoints", "https://h:2379"}, {"--etcd", "events"}} {
+		s, _, errOut := testSession(nil)
+		args = append([]string{"restore", "--from-file", "/nonexistent.db", "--out-dir", t.TempDir()}, args...)
+		if code := s.execute(t.Context(), newRootCommand(s), args); code != exitUsage {
+			t.Errorf("%q: exit code %d: %s", args, code, errOut)
+		}
 	}
 }

@@ -117,6 +117,9 @@ func (t *target) complete(args []string) error {
 	if t.certSecret != "" && len(t.endpoints) > 0 {
 		return usagef("--cert-secret needs Kubernetes, --endpoints does without it: give --cacert, --cert and --key")
 	}
+	if len(t.endpoints) > 0 && (t.name != "" || t.all) {
+		return usagef("--endpoints says which etcd is meant: leave out --etcd, --all-etcd and the cluster's name")
+	}
 	if (t.files.cert == "") != (t.files.key == "") {
 		return usagef("--cert and --key go together")
 	}
@@ -155,11 +158,19 @@ func (t *target) parseEndpoints() error {
 	for _, text := range t.endpoints {
 		u, err := parseEndpoint(strings.TrimSpace(text), !t.tlsFiles().empty())
 		if err != nil {
-			return usagef("--endpoints %q: %w", text, err)
+			return usagef("--endpoints %q: %w", withoutPassword(text), err)
 		}
 		t.urls = append(t.urls, u)
 	}
 	return nil
+}
+
+// withoutPassword is a URL as it may be shown.
+func withoutPassword(text string) string {
+	if at := strings.LastIndex(text, "@"); at >= 0 {
+		return "…" + text[at:]
+	}
+	return text
 }
 
 func parseEndpoint(text string, secure bool) (*url.URL, error) {

@@ -89,6 +89,10 @@ func TestTargetComplete(t *testing.T) {
 		{"secret without Kubernetes", func(o *target) { o.certSecret, o.endpoints = "a/b", []string{"x"} }, nil, "needs Kubernetes"},
 		{"timeout", func(o *target) { o.timeout = 0 }, nil, "--timeout"},
 		{"endpoint", func(o *target) { o.endpoints = []string{"ftp://x"} }, nil, "ftp"},
+		{"password", func(o *target) { o.endpoints = []string{"https://root:secret@h:1"} }, nil, `"…@h:1"`},
+		{"a name beside endpoints", func(o *target) { o.endpoints = []string{"h"} }, []string{"events"}, "leave out"},
+		{"all beside endpoints", func(o *target) { o.endpoints, o.all = []string{"h"}, true }, nil, "leave out"},
+		{"relay without Kubernetes", func(o *target) { o.onNode, o.relay.wanted = true, true }, nil, "--relay needs Kubernetes"},
 	} {
 		s, _, _ := testSession(nil)
 		o := newTarget(s)

@@ -27,6 +27,9 @@ func copySnapshot(ctx context.Context, snapshot Snapshot, to string) error {
 	if err := writeFile(ctx, to, source); err != nil {
 		return err
 	}
+	if _, err := io.Copy(h, io.NewSectionReader(file, size-sealSize, sealSize)); err != nil {
+		return readError(err)
+	}
 	if hex.EncodeToString(h.Sum(nil)) != snapshot.SHA256 {
 		return damaged("%s has changed since it was verified", snapshot.Path)
 	}
