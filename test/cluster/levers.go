@@ -33,9 +33,10 @@ func Parts() []Part {
 	return []Part{Etcd, APIServer, ControllerManager, Scheduler, Kubelet, Machine}
 }
 
-// stopTimeout covers kubelet's look at its manifests, and the 30 s grace of a
-// static pod that does not end by itself.
-const stopTimeout = 2 * time.Minute
+// leverTimeout covers kubelet's look at its manifests, the 30 s grace of a static pod that
+// does not end by itself, and that kubelet starts one again only when it has seen the last
+// of the one before: half a minute, and minutes on a machine that has much else to do.
+const leverTimeout = 6 * time.Minute
 
 // Stop stops part and returns when its processes have really gone. A static pod
 // stops as an administrator stops it: its manifest moves away from kubelet, who
@@ -169,7 +170,7 @@ func (n *Node) signal(part Part, sig syscall.Signal) error {
 
 func (n *Node) until(ctx context.Context, part Part, running bool) error {
 	what := fmt.Sprintf("%s of %s is running: %t", part, n.Name, running)
-	return eventually(ctx, stopTimeout, 100*time.Millisecond, what, func() (bool, error) {
+	return eventually(ctx, leverTimeout, 100*time.Millisecond, what, func() (bool, error) {
 		pids, err := n.processes(part)
 		return err == nil && (len(pids) > 0) == running, err
 	})
