@@ -10,7 +10,7 @@ NODES   ?= 3
 TESTCLUSTER = bin/testcluster
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-unit test-e2e lint bench demo clean image test-cluster-tool cluster cluster-kubeconfig cluster-certs cluster-down cluster-load
+.PHONY: help build test test-unit test-e2e lint bench demo clean image test-cluster-tool cluster cluster-kubeconfig cluster-certs cluster-shell cluster-down cluster-load
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ cluster-kubeconfig: test-cluster-tool ## print the path of its kubeconfig (make 
 
 cluster-certs: test-cluster-tool ## print the folder of its etcd client certificate (make -s)
 	@$(TESTCLUSTER) certs --cluster '$(CLUSTER)'
+
+cluster-shell: test-cluster-tool ## a root shell on one of its nodes (NODE=node0)
+	@$(TESTCLUSTER) node-shell '$(or $(NODE),node0)' --cluster '$(CLUSTER)'
 
 cluster-load: test-cluster-tool ## write to it as Kubernetes does (RATE=50, DURATION=1m)
 	@$(TESTCLUSTER) load --cluster '$(CLUSTER)' --rate '$(or $(RATE),50)' --duration '$(or $(DURATION),1m)'
