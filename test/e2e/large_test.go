@@ -88,6 +88,9 @@ func leavesNothingInterrupted(t *testing.T) {
 // that it was given, and what was read until then is taken for no snapshot.
 func stopsBeforeTheQuota(t *testing.T) {
 	const room = 24 << 20
+	// The sockets on the way take tens of megabytes (tcp_rmem allows 32 MiB each): of less
+	// the member would be rid at once, whoever reads it how slowly.
+	fill(t, 256)
 	client := member(t, "etcd-node1")
 	before, err := client.Status(t.Context())
 	if err != nil {
