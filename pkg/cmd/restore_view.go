@@ -134,7 +134,8 @@ func viewOthers(s *render.Screen, r restored) {
 	}
 	if !r.Plan.Complete() && r.Plan.Snapshot.Contents.Kubernetes {
 		s.Line()
-		s.Text(0, "All members are put in place together. The steps for that are printed where all are made at once: --out-dir DIR, without --member.", render.Plain)
+		s.Line(render.Cell{Text: "the steps put all members in place together, and are printed where all are made at once:"})
+		s.Line(render.Cell{Text: "  --out-dir DIR, without --member"})
 	}
 }
 
