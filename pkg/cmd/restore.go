@@ -224,7 +224,7 @@ func (o *restoreOptions) printPlan(plan *restore.Plan) error {
 }
 
 func (o *restoreOptions) printReport(report *restore.Report) error {
-	done := restored{Report: *report}
+	done := restored{Report: *report, Others: o.others(&report.Plan)}
 	if report.Plan.Snapshot.Contents.Kubernetes {
 		done.Next = restore.NextSteps(&report.Plan, restore.StepOptions{Kubectl: o.kubectl("kubectl"), Status: o.kubectl("kubectl", "etcd", "status")})
 	}
@@ -239,7 +239,8 @@ func (o *restoreOptions) printReport(report *restore.Report) error {
 // restored is what was made, and what to do with it.
 type restored struct {
 	restore.Report
-	Next []restore.Step `json:"nextSteps,omitempty"`
+	Others []other        `json:"otherMembers,omitempty"` // that were not made
+	Next   []restore.Step `json:"nextSteps,omitempty"`    // none while there are others to be made
 }
 
 // kubectl is argv with the flags that reach the cluster that this command was pointed at.

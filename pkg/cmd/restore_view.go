@@ -119,7 +119,24 @@ func viewRestore(s *render.Screen, r restored) {
 		s.Line(render.Cell{Text: b.Name, Tone: render.Strong}, render.Cell{Text: "  " + b.Dir})
 		s.Line(render.Cell{Text: "  " + shellJoin(b.Command)})
 	}
+	viewOthers(s, r)
 	viewSteps(s, r.Next)
+}
+
+// viewOthers is how the members are made that were not.
+func viewOthers(s *render.Screen, r restored) {
+	if len(r.Others) > 0 {
+		s.Line()
+		s.Line(render.Cell{Text: "the other members; each may go to another folder, all else must stay as it is:", Tone: render.Strong})
+		for _, other := range r.Others {
+			s.Line(render.Cell{Text: "  " + shellJoin(other.Command)})
+		}
+	}
+	if !r.Plan.Complete() && r.Plan.Snapshot.Contents.Kubernetes {
+		s.Line()
+		s.Line(render.Cell{Text: "the steps put all members in place together, and are printed where all are made at once:"})
+		s.Line(render.Cell{Text: "  --out-dir DIR, without --member"})
+	}
 }
 
 // viewSteps prints the way to a running cluster. Commands stand alone on their lines,

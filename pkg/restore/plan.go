@@ -83,6 +83,7 @@ func NewPlan(snapshot *Snapshot, options Options) (*Plan, error) {
 			return nil, fmt.Errorf("restore member %s: %w", target.Name, err)
 		}
 	}
+	p.warnAboutOthers(options)
 	p.warnAboutAlarms()
 	p.DiskBytes = p.diskBytes()
 	return p, nil
@@ -116,10 +117,19 @@ func (p *Plan) setBuild(options Options) error {
 	if len(p.Build) == 0 {
 		return fmt.Errorf("%w: there is no %q among %s", ErrMembers, options.Only, strings.Join(names(p.Members), ", "))
 	}
-	if len(p.Build) < len(p.Members) && options.Token == "" {
-		p.warn("only %s is made: the other members of the cluster need the same token (%s) and the same revision, so restore them from this same file with the same options", options.Only, p.Token)
-	}
 	return distinctDirs(p.Build)
+}
+
+// Complete says whether the plan makes every member of the new cluster.
+func (p *Plan) Complete() bool { return len(p.Build) == len(p.Members) }
+
+// warnAboutOthers: members that do not agree on token and revision are no cluster, or
+// one whose members differ.
+func (p *Plan) warnAboutOthers(options Options) {
+	if p.Complete() || options.Token != "" {
+		return
+	}
+	p.warn("only %s is made: the other members of the cluster must be made from this same file, with the same token (%s) and up to the same revision (%d)", options.Only, p.Token, p.NewRevision)
 }
 
 // directory is where a member goes, as an absolute path.

@@ -48,7 +48,7 @@ func TestPlanMembers(t *testing.T) {
 		{
 			name: "one of them", options: Options{DataDir: dir + "/data", Only: "b"},
 			members: []Target{a, at(b, dir+"/data"), c}, build: []Target{at(b, dir+"/data")},
-			warning: "only b is made",
+			warning: "only b is made: the other members of the cluster must be made from this same file, with the same token (kubectl-etcd-",
 		},
 		{
 			name: "one of them, with a token", options: Options{DataDir: dir + "/data", Only: "b", Token: "t"},

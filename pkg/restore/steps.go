@@ -32,7 +32,7 @@ type StepOptions struct {
 	Copy string
 	// Kubectl is kubectl with the flags that choose the cluster: "kubectl".
 	Kubectl string
-	// Status is the command that tells how etcd is: "kubectl etcd status".
+	// Status is the command that tells how etcd is, with -o jsonpath: "kubectl etcd status".
 	Status string
 	// RestartKubelet is the command on a node: "systemctl restart kubelet".
 	RestartKubelet string
@@ -60,15 +60,19 @@ func (o StepOptions) withDefaults() StepOptions {
 
 // NextSteps is the way from the plan's data directories to a running kubeadm cluster,
 // in order and complete. Member names are taken for node names, as kubeadm has it.
+// There are none for a plan that leaves members out: all are switched over together.
 //
 // The static pods' own --initial-cluster, --initial-cluster-state and
 // --initial-cluster-token need no change: with a log in the data directory etcd reads
 // members, IDs and cluster ID from it (server/embed/etcd.go, StartEtcd asks
 // isMemberInitialized; etcdserver/bootstrap.go, bootstrapClusterWithWAL).
 func NextSteps(plan *Plan, options StepOptions) []Step {
+	if !plan.Complete() {
+		return nil
+	}
 	o := options.withDefaults()
 	w := walk{
-		plan: plan, StepOptions: o, nodes: names(plan.Build),
+		plan: plan, StepOptions: o, nodes: names(plan.Members),
 		fresh: o.DataDir + "/member.new-" + plan.Token,
 		old:   o.DataDir + "/member.old-" + plan.Token,
 		held:  path.Dir(o.ManifestDir) + "/manifests.held-" + plan.Token,
@@ -108,7 +112,7 @@ func (w walk) copy() Step {
 }
 
 func (w walk) stop() Step {
-	s := w.everywhere(Step{
+	return w.everywhere(Step{
 		ID: "stop", Title: "Stop every API server and every etcd",
 		Commands: []string{
 			"mkdir -p " + quote(w.held),
@@ -117,8 +121,6 @@ func (w walk) stop() Step {
 		},
 		Why: "On all nodes before anything else: an etcd that goes on beside the restored ones is a second cluster with the old data, and an API server that sees both breaks objects. kubelet stops a static pod whose manifest is gone.",
 	})
-	s.On = names(w.plan.Members)
-	return s
 }
 
 // hold moves a manifest away, and does nothing when that has been done.
@@ -133,7 +135,7 @@ func (w walk) giveBack(name string) string {
 }
 
 func (w walk) stopped() Step {
-	s := w.everywhere(Step{
+	return w.everywhere(Step{
 		ID: "stopped", Title: "See that they have stopped",
 		Commands: []string{
 			"timeout 180 sh -c 'while pgrep -x kube-apiserver || pgrep -x etcd; do sleep 1; done'",
@@ -141,24 +143,27 @@ func (w walk) stopped() Step {
 		Check: "It ends with 0 within three minutes, having printed the IDs of processes that were still there. Go on only when that is so on every node.",
 		Why:   "Data that moves away under a running etcd is still written to.",
 	})
-	s.On = names(w.plan.Members)
-	return s
 }
 
+// swap moves nothing where the new data is not there, and nothing twice, also when its
+// commands are pasted and one of them fails. Between the two moves there is no member
+// directory; that the old one is aside tells a node that is done from one without a copy.
 func (w walk) swap() Step {
-	member := w.DataDir + "/member"
+	fresh, old, member := quote(w.fresh), quote(w.old), quote(w.DataDir+"/member")
+	database := quote(w.fresh + "/snap/db")
+	like := fmt.Sprintf(`for like in %s %s %s; do if test -e "$like"; then break; fi; done`, member, old, quote(w.DataDir))
 	return w.everywhere(Step{
 		ID: "swap", Title: "Put the old data aside and the new in its place",
 		Commands: []string{
-			"test -f " + quote(w.fresh+"/snap/db"),
-			fmt.Sprintf("like=%[1]s; test -e \"$like\" || like=%[2]s; chown -R --reference=\"$like\" %[3]s && chmod --reference=\"$like\" %[3]s", quote(member), quote(w.DataDir), quote(w.fresh)),
-			fmt.Sprintf("like=%[1]s; test -e \"$like\" || like=%[2]s; if command -v selinuxenabled >/dev/null && selinuxenabled; then chcon -R --reference=\"$like\" %[3]s; fi", quote(member), quote(w.DataDir), quote(w.fresh)),
-			fmt.Sprintf("test ! -e %[1]s || mv -T %[1]s %[2]s", quote(member), quote(w.old)),
-			fmt.Sprintf("mv -T %s %s && sync", quote(w.fresh), quote(member)),
-			"test -f " + quote(member+"/snap/db"),
+			fmt.Sprintf(`test -f %s || test -e %s || { echo "copy this node's data to it first" >&2; false; }`, database, old),
+			fmt.Sprintf(`test ! -e %[1]s || { %[2]s; chown -R --reference="$like" %[1]s && chmod --reference="$like" %[1]s; }`, fresh, like),
+			fmt.Sprintf(`test ! -e %[1]s || { %[2]s; if command -v selinuxenabled >/dev/null && selinuxenabled; then chcon -R --reference="$like" %[1]s; fi; }`, fresh, like),
+			fmt.Sprintf("test -e %[1]s || { test -f %[2]s && if test -e %[3]s; then mv -T %[3]s %[1]s; else mkdir -m 700 %[1]s; fi; }", old, database, member),
+			fmt.Sprintf("test ! -e %[1]s || { test -f %[2]s && test -e %[3]s && mv -T %[1]s %[4]s && sync; }", fresh, database, old, member),
+			fmt.Sprintf("test ! -e %s && test -e %s && test -f %s && echo switched", fresh, old, quote(w.DataDir+"/member/snap/db")),
 		},
 		Why:   "The new data gets the owner, the mode and the SELinux label of the old. The old data stays beside it: to go back, stop all as above and change the two directories again, on every node.",
-		Check: "The last command finds the database.",
+		Check: "The last command prints \"switched\".",
 	})
 }
 
@@ -191,7 +196,7 @@ func (w walk) look() Step {
 	return Step{
 		ID: "look", Title: "Look whether this is the state that was wanted", Where: "here",
 		Commands: []string{
-			"timeout 300 sh -c " + quote("until "+w.Kubectl+" get --raw=/readyz >/dev/null; do sleep 2; done"),
+			"timeout 300 sh -c " + quote("until "+w.Kubectl+" get --raw=/readyz >/dev/null 2>&1; do sleep 2; done"),
 			w.Kubectl + " get nodes",
 			w.Kubectl + " get pods --all-namespaces",
 		},
@@ -217,21 +222,25 @@ func (w walk) kubelets() Step {
 	return s
 }
 
+// healthy counts the members instead of trusting the exit code: status is content with a
+// quorum, and its warnings are also about what no restore changes (two members, a quota).
 func (w walk) healthy() Step {
+	n := len(w.plan.Members)
+	whole := fmt.Sprintf(`test "$(%s -o jsonpath="{.items[*].verdict.healthy} of {.items[*].verdict.voters}" 2>/dev/null)" = "%d of %d"`, w.Status, n, n)
 	return Step{
 		ID: "healthy", Title: "See that etcd is whole again", Where: "here",
 		Commands: []string{
-			"timeout 300 sh -c " + quote("until "+w.Status+" >/dev/null 2>&1; do sleep 2; done"),
+			"timeout 300 sh -c " + quote("until "+whole+"; do sleep 2; done"),
 			w.Status,
 		},
-		Check: "Every member is healthy.",
+		Check: fmt.Sprintf("The first command ends with 0, and status says that %d of %d members are healthy.", n, n),
 	}
 }
 
 func (w walk) discard() Step {
 	return w.everywhere(Step{
 		ID: "discard", Title: "Later, when all is well for good: delete the old data", Later: true,
-		Commands: []string{"rm -rf " + quote(w.old), "rmdir " + quote(w.held)},
+		Commands: []string{"rm -rf " + quote(w.old), fmt.Sprintf("test ! -e %[1]s || rmdir %[1]s", quote(w.held))},
 	})
 }
 

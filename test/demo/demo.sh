@@ -6,6 +6,10 @@ cd "$(dirname "$0")/../.."
 bin=$PWD/bin
 name=demo
 work=$(mktemp -d)
+bold='' plain=''
+if test -t 1 && test -z "${NO_COLOR:-}"; then
+  bold=$'\033[1m' plain=$'\033[0m'
+fi
 
 finish() {
   code=$?
@@ -15,7 +19,7 @@ finish() {
   rm -rf "$work"
   exit "$code"
 }
-say() { printf '\n\033[1m# %s\033[0m\n' "$*"; }
+say() { printf '\n%s# %s%s\n' "$bold" "$*" "$plain"; }
 # Prints a command as it is typed, then runs it.
 run() {
   printf '\n$ %s\n' "$*"

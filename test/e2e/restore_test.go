@@ -196,11 +196,13 @@ func TestRestoreInPlace(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	var log strings.Builder
-	err = walk.Steps(ctx, shared, steps, &log)
+	now, later := walk.Split(steps)
+	err = walk.Steps(ctx, shared, now, &log)
 	t.Logf("walked:%s", log.String())
 	if err != nil {
 		t.Fatal(err)
 	}
+	wantWhole(t)
 	waitReady(t)
 
 	if _, err := tryKubectl("get", "configmap", "-n", "default", "before"); err != nil {
@@ -218,6 +220,27 @@ func TestRestoreInPlace(t *testing.T) {
 	}
 	kubectl(t, "create", "configmap", "-n", "default", "onwards")
 	kubectl(t, "delete", "configmap", "-n", "default", "onwards")
+
+	if len(later) != 1 || later[0].ID != "discard" {
+		t.Fatalf("later come %+v, want to discard the old data", later)
+	}
+	log.Reset()
+	err = walk.Steps(ctx, shared, later, &log)
+	t.Logf("walked later:%s", log.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantWhole looks once: the steps said that all members are healthy, and the next one
+// deletes the old data. Nothing may be waited for here.
+func wantWhole(t *testing.T) {
+	t.Helper()
+	n := len(shared.Nodes())
+	v := statusOf(t).Items[0].Verdict
+	if v.Level != "ok" || v.Healthy != n {
+		t.Fatalf("the steps went on to delete the old data, and the verdict is %+v, want ok, %d healthy", v, n)
+	}
 }
 
 // restoreWithSteps makes the data directories of the shared cluster's own members.

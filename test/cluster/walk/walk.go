@@ -44,6 +44,19 @@ func Read(r io.Reader) ([]Step, error) {
 	return report.Steps, nil
 }
 
+// Split parts the way to a running cluster from what comes later, when somebody has
+// seen that all is well: deleting the old data.
+func Split(steps []Step) (now, later []Step) {
+	for _, step := range steps {
+		if step.Later {
+			later = append(later, step)
+		} else {
+			now = append(now, step)
+		}
+	}
+	return now, later
+}
+
 // Steps runs every command in order, each step on all its nodes before the next, and
 // stops at the first that fails. Each command is written to log before it runs.
 func Steps(ctx context.Context, c *cluster.Cluster, steps []Step, log io.Writer) error {

@@ -13,7 +13,8 @@ import (
 
 // newWalkCommand builds "testcluster walk".
 func newWalkCommand(o *options) *cobra.Command {
-	return &cobra.Command{
+	var later bool
+	c := &cobra.Command{
 		Use: "walk REPORT.json", Short: "Carry out the steps that kubectl etcd restore -o json printed", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			up, err := o.open()
@@ -29,7 +30,13 @@ func newWalkCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return walk.Steps(c.Context(), up, steps, c.OutOrStdout())
+			now, rest := walk.Split(steps)
+			if later {
+				now = rest
+			}
+			return walk.Steps(c.Context(), up, now, c.OutOrStdout())
 		},
 	}
+	c.Flags().BoolVar(&later, "later", false, "only the steps that come when all is well for good: they delete the old data")
+	return c
 }
