@@ -33,6 +33,7 @@ func newRootCommand(s *session) *cobra.Command {
 		Short:             "See, back up and restore a cluster's etcd",
 		Long:              "Finds the etcd of a Kubernetes control plane through the kubeconfig, says how it is,\nbacks it up and restores it. Looking needs no flag and creates nothing.",
 		Example:           rootExamples,
+		Version:           readBuild().Version,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
@@ -48,6 +49,7 @@ func newRootCommand(s *session) *cobra.Command {
 	)
 	s.addFlags(root.PersistentFlags())
 	addHiddenKubeFlags(s, root.PersistentFlags())
+	root.SetVersionTemplate(binaryName + " {{.Version}}\n")
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) { writeHelp(c) })
 	root.SetUsageFunc(func(c *cobra.Command) error { writeHelp(c); return nil })
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
