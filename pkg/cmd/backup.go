@@ -73,7 +73,7 @@ func (o *backupOptions) command() *cobra.Command {
 		},
 	}
 	c.Flags().StringVarP(&o.file, "file", "f", "", "the file to write; - is standard output (default etcd-<cluster>-<UTC time>.db, here)")
-	c.Flags().StringVar(&o.from, "from", "", "take it from this member, and from no other")
+	c.Flags().StringVar(&o.from, "from", "", "take it from this member, and from no other: its name, or its pod's or node's")
 	c.Flags().StringVar(&o.abortAtQuota, "abort-at-quota", "90%", "stop when the member's database has grown to this share of its quota")
 	c.Flags().BoolVar(&o.overwrite, "overwrite", false, "replace the file if it exists, once the new one is whole")
 	o.addFlags(c.Flags())
@@ -122,6 +122,9 @@ func (o *backupOptions) run(ctx context.Context) (err error) {
 	}
 	sources, err := r.backupSources()
 	if err != nil {
+		return err
+	}
+	if o.from, err = r.resolveFrom(ctx, o.from, o.timeout); err != nil {
 		return err
 	}
 	report, err := o.take(ctx, r, sources)

@@ -6,10 +6,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
@@ -51,6 +53,9 @@ func (t *target) credentials(ctx context.Context, client kubernetes.Interface, c
 	switch {
 	case t.certSecret == "" && errors.Is(err, discover.ErrNoCredentials):
 		return nil, nil
+	case t.certSecret != "" && apierrors.IsNotFound(err):
+		namespace, _, _ := strings.Cut(strings.Trim(t.certSecret, "/"), "/")
+		return nil, withHint(fmt.Errorf("read etcd's certificates: %w", err), "see which there are: kubectl get secrets -n "+shellQuote(namespace))
 	case err != nil:
 		return nil, fmt.Errorf("read etcd's certificates: %w", err)
 	}
@@ -95,8 +100,11 @@ func (f tlsFiles) read() (*pemBundle, error) {
 			continue
 		}
 		data, err := os.ReadFile(file.path)
-		if err != nil {
+		switch {
+		case errors.Is(err, fs.ErrPermission):
 			return nil, fmt.Errorf("read etcd's %s: %w", file.what, err)
+		case err != nil:
+			return nil, withHint(fmt.Errorf("read etcd's %s: %w", file.what, err), certFilesHint)
 		}
 		*file.into = data
 	}
@@ -109,18 +117,18 @@ func (b *pemBundle) tlsConfig(now time.Time) (*tls.Config, error) {
 	if len(b.CA) > 0 {
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(b.CA) {
-			return nil, fmt.Errorf("%s holds no PEM certificate", b.FromCA)
+			return nil, withHint(fmt.Errorf("%s holds no PEM certificate", b.FromCA), certFilesHint)
 		}
 	}
 	if len(b.Cert) == 0 && len(b.Key) == 0 {
 		return config, nil
 	}
 	if len(b.Cert) == 0 || len(b.Key) == 0 {
-		return nil, errors.New("a client certificate and its key go together, and one of them is missing")
+		return nil, withHint(errors.New("a client certificate and its key go together, and one of them is missing"), certFilesHint)
 	}
 	pair, err := tls.X509KeyPair(b.Cert, b.Key)
 	if err != nil {
-		return nil, fmt.Errorf("client certificate %s with key %s: %s", b.FromCert, b.FromKey, strings.TrimPrefix(err.Error(), "tls: "))
+		return nil, withHint(fmt.Errorf("client certificate %s with key %s: %s", b.FromCert, b.FromKey, strings.TrimPrefix(err.Error(), "tls: ")), certFilesHint)
 	}
 	switch leaf := pair.Leaf; {
 	case now.After(leaf.NotAfter):

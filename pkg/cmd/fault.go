@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -30,7 +31,10 @@ type fault struct {
 
 const (
 	endpointsHint = "etcd can be reached without the API server: kubectl etcd status --endpoints https://HOST:2379 --cacert ca.crt --cert client.crt --key client.key"
-	kubeadmCerts  = "on a kubeadm node these are /etc/kubernetes/pki/etcd/ca.crt, healthcheck-client.crt and healthcheck-client.key"
+	// onNodeBackupHint is onNodeHint for a backup.
+	onNodeBackupHint = "on a control plane node, as root, its own member may still give one: kubectl etcd backup --on-node -f snapshot.db"
+	certFilesHint    = "name files that go together with --cacert, --cert and --key (or ETCDCTL_CACERT, ETCDCTL_CERT, ETCDCTL_KEY); " + kubeadmCerts
+	kubeadmCerts     = "on a kubeadm node these are /etc/kubernetes/pki/etcd/ca.crt, healthcheck-client.crt and healthcheck-client.key"
 )
 
 // explain is the one switch from an error to message, hint and exit code. path is
@@ -62,13 +66,32 @@ func (s *session) explain(err error, path string) fault {
 		f.hints = []string{"the API server refused the kubeconfig's credentials; log in again, then: kubectl auth whoami"}
 	case errors.Is(err, backup.ErrWrite) && errors.Is(err, fs.ErrExist): // restore's have no --overwrite
 		f.hints = []string{"name another file with -f, or replace this one: --overwrite"}
+	case errors.Is(err, backup.ErrNoMember):
+		f.hints = append(plainHints(err), "why: kubectl etcd status", onNodeBackupHint)
 	default:
 		f.hints = plainHints(err)
+	}
+	if f.hints == nil && errors.Is(err, fs.ErrNotExist) {
+		f.hints = []string{missingHint(err, path)}
 	}
 	if errors.As(err, &hinted) {
 		f.hints = hinted.hints
 	}
 	return f
+}
+
+// missingHint is for a path that leads nowhere.
+func missingHint(err error, path string) string {
+	var missing *fs.PathError
+	switch {
+	case errors.Is(err, backup.ErrWrite):
+		return "its folder must exist: make it with mkdir -p, or name another file with -f"
+	case strings.HasSuffix(path, " restore"):
+		return "those in this folder are listed by: kubectl etcd restore"
+	case errors.As(err, &missing):
+		return "look at what is there: ls -l " + shellQuote(filepath.Dir(missing.Path))
+	}
+	return "look at the path; a relative one begins in this folder: pwd"
 }
 
 // readerGone tells that whoever read standard output wants no more, as "| head" does:

@@ -128,6 +128,10 @@ func TestExitCodes(t *testing.T) {
 		{"reader gone", wrap(&fs.PathError{Op: "write", Path: "/dev/stdout", Err: syscall.EPIPE}), 1, nil},
 		{"member gone", wrap(&net.OpError{Op: "write", Net: "tcp", Err: syscall.EPIPE}), 1, []string{"error: do it: write tcp: broken pipe\n"}},
 		{"pipe gone", wrap(&fs.PathError{Op: "write", Path: "/tmp/fifo", Err: syscall.EPIPE}), 1, []string{"error: do it: write /tmp/fifo: broken pipe\n"}},
+		{"no backup", errors.Join(backup.ErrNoMember, errors.New("a: gone")), 1, []string{"hint: why: kubectl etcd status\n", "kubectl etcd backup --on-node"}},
+		{"no backup for want of a port", errors.Join(backup.ErrNoMember, tunnel.ErrRefused), 1, []string{"kubectl get pods -A", "kubectl etcd backup --on-node"}},
+		{"no folder for a backup", fmt.Errorf("%w: /nope/a.db: %w", backup.ErrWrite, fs.ErrNotExist), 1, []string{"hint: its folder must exist"}},
+		{"no such file", wrap(&fs.PathError{Op: "open", Path: "/a b/c", Err: syscall.ENOENT}), 1, []string{"hint: look at what is there: ls -l '/a b'\n"}},
 		{"own hint", withHint(wrap(tunnel.ErrRefused), "mine"), 1, []string{"hint: mine\n"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -33,21 +33,30 @@ func newRootCommand(s *session) *cobra.Command {
 		Short:             "See, back up and restore a cluster's etcd",
 		Long:              "Finds the etcd of a Kubernetes control plane through the kubeconfig, says how it is,\nbacks it up and restores it. Looking needs no flag and creates nothing.",
 		Example:           rootExamples,
+		Version:           readBuild().Version,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		Args:              onlyCommands,
 		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error { return s.complete() },
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			if err := refuseEmpty(c); err != nil {
+				return err
+			}
+			return s.complete()
+		},
 	}
 	root.AddGroup(&cobra.Group{ID: groupLook, Title: "Look"}, &cobra.Group{ID: groupBackup, Title: "Back up and restore"})
+	restoring := newRestoreCommand(s)
+	restoring.Args = noFileArgument
 	root.AddCommand(
 		newStatusCommand(s),
-		newBackupCommand(s), newRestoreCommand(s),
+		newBackupCommand(s), restoring,
 		newOptionsCommand(s), newVersionCommand(s), newRelayCommand(s),
 	)
 	s.addFlags(root.PersistentFlags())
 	addHiddenKubeFlags(s, root.PersistentFlags())
+	root.SetVersionTemplate(binaryName + " {{.Version}}\n")
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) { writeHelp(c) })
 	root.SetUsageFunc(func(c *cobra.Command) error { writeHelp(c); return nil })
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
@@ -76,6 +85,31 @@ func markArgsErrors(c *cobra.Command) {
 	for _, child := range c.Commands() {
 		markArgsErrors(child)
 	}
+}
+
+// refuseEmpty refuses a flag of the command's own that is given and says nothing, as "--endpoints $UNSET"
+// in quotes does: left out, it would send the command to another etcd, or another file.
+func refuseEmpty(c *cobra.Command) error {
+	var err error
+	own := c.LocalNonPersistentFlags() // a new set, which doesn't know what was given
+	c.Flags().Visit(func(f *pflag.Flag) {
+		empty := f.Value.Type() == "string" && f.Value.String() == ""
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			empty = len(list.GetSlice()) == 0
+		}
+		if empty && err == nil && own.Lookup(f.Name) != nil {
+			err = usagef("--%s is given, but empty", f.Name)
+		}
+	})
+	return err
+}
+
+// noFileArgument is restore's Args: an argument was meant to be its file.
+func noFileArgument(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return withHint(usagef("restore takes no argument: the file goes behind --from-file"), restoreCommand(args[0]))
 }
 
 // onlyCommands is the root's Args: whatever stands there was meant to be a command.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -174,8 +175,21 @@ func (s *session) kubeconfigError(err error) error {
 	if path := *s.kube.KubeConfig; path != "" && errors.Is(err, fs.ErrNotExist) {
 		return noKubeconfig(fmt.Errorf("no kubeconfig: %s does not exist", path))
 	}
-	return fmt.Errorf("read kubeconfig: %w", err)
+	m := loadFailure.FindStringSubmatch(err.Error())
+	switch {
+	case m == nil:
+		return fmt.Errorf("read kubeconfig: %w", err)
+	case strings.Contains(m[2], "cannot unmarshal"): // it goes on with a Go struct
+		return noKubeconfig(fmt.Errorf("%s is no kubeconfig", m[1]))
+	case strings.Contains(m[2], "permission denied"):
+		return noKubeconfig(fmt.Errorf("read kubeconfig: %s", m[2]))
+	}
+	return noKubeconfig(fmt.Errorf("%s is no kubeconfig: %s", m[1], m[2]))
 }
+
+// loadFailure is client-go's word for a file that it can't load; the cause is only text
+// (its tools/clientcmd/loader.go).
+var loadFailure = regexp.MustCompile(`error loading config file "([^"]*)": ([^\n]*)`)
 
 func noKubeconfig(err error) error {
 	return withHint(err,

@@ -74,6 +74,9 @@ func (o *statusOptions) command() *cobra.Command {
 			if err := o.complete(args); err != nil {
 				return err
 			}
+			if c.Flags().Changed("interval") && !o.watch {
+				return usagef("--interval goes with --watch")
+			}
 			return o.run(c.Context())
 		},
 	}
@@ -231,7 +234,11 @@ func (o *statusOptions) hint(clusters []clusterStatus) {
 			if m.Err == nil {
 				continue
 			}
-			for _, hint := range o.explain(m.Err, "kubectl etcd status").hints {
+			hints := o.explain(m.Err, "kubectl etcd status").hints
+			if len(hints) == 0 && c.Way != wayNode {
+				hints = []string{onNodeHint} // whatever is in the way, there it is not
+			}
+			for _, hint := range hints {
 				o.notice("hint: %s", hint)
 			}
 			break

@@ -113,15 +113,18 @@ func statusCells(m etcd.MemberView) []render.Cell {
 	if st == nil {
 		return cells
 	}
-	latency := "-"
+	latency, lag := "-", "-"
 	if st.Latency > 0 {
 		latency = render.Duration(st.Latency)
+	}
+	if m.Lag != nil {
+		lag = strconv.FormatUint(*m.Lag, 10)
 	}
 	for i, text := range []string{
 		st.Version, st.StorageVersion,
 		render.Bytes(st.DBSize), render.Bytes(st.DBSizeInUse), render.Percent(st.DBSize, m.Quota),
 		strconv.FormatUint(st.RaftTerm, 10), strconv.FormatUint(st.RaftIndex, 10), strconv.FormatUint(st.RaftApplied, 10),
-		strconv.FormatUint(m.Lag, 10), latency,
+		lag, latency,
 	} {
 		cells[i].Text = dash(text)
 	}

@@ -22,7 +22,7 @@ func kubeadmMember(i int) etcd.MemberView {
 	node := []string{"node0", "node1", "node2"}[i]
 	id := etcd.ID(0x8e9e05c52164694d) + etcd.ID(i)
 	return etcd.MemberView{
-		Name: node, Pod: "etcd-" + node, Node: node, Quota: 2 << 30,
+		Name: node, Pod: "etcd-" + node, Node: node, Quota: 2 << 30, Lag: new(uint64),
 		Member: &etcd.Member{ID: id, Name: node, PeerURLs: []string{"https://10.0.0.1" + string(rune('0'+i)) + ":2380"}},
 		Status: &etcd.Status{
 			ClusterID: 0xcdf818194e3a8c32, MemberID: id, Leader: 0x8e9e05c52164694d,
@@ -35,7 +35,7 @@ func kubeadmMember(i int) etcd.MemberView {
 
 func healthyStatus() clusterStatus {
 	o := etcd.Overview{At: noon, Verdict: etcd.Verdict{
-		Level: etcd.LevelOK, Summary: "3 of 3 members healthy, quorum 2, can lose 1", Voters: 3, Healthy: 3, Quorum: 2, CanLose: 1,
+		Level: etcd.LevelOK, Summary: "3 of 3 members healthy, quorum 2, can lose 1", Voters: 3, Healthy: 3, Quorum: 2, CanLose: new(1),
 	}}
 	for i := range 3 {
 		o.Members = append(o.Members, kubeadmMember(i))
@@ -48,15 +48,15 @@ func healthyStatus() clusterStatus {
 func brokenStatus() clusterStatus {
 	c := healthyStatus()
 	c.Members[1].Status.RaftIndex -= 4321
-	c.Members[1].Lag = 4321
+	c.Members[1].Lag = new(uint64(4321))
 	c.Members[1].Alarms = []string{"NOSPACE"}
 	c.Members[1].Status.Errors = []string{"etcdserver: mvcc: database space exceeded"}
-	c.Members[2].Status = nil
+	c.Members[2].Status, c.Members[2].Lag = nil, nil
 	c.Members[2].Error = "tunnel to kube-system/etcd-node2:2379: connection refused: the kubelet of node2 does not answer"
 	c.Members = append(c.Members, etcd.MemberView{Name: "(unstarted)", Member: &etcd.Member{ID: 0xabc, PeerURLs: []string{"https://10.0.0.13:2380"}}})
 	c.Spread = 200 * time.Millisecond
 	c.Verdict = etcd.Verdict{
-		Level: etcd.LevelCritical, Summary: "2 of 3 members healthy, quorum 2, can lose 0", CanLose: 0,
+		Level: etcd.LevelCritical, Summary: "2 of 3 members healthy, quorum 2, can lose 0", CanLose: new(0),
 		Reasons: []string{"etcd-node2 does not answer", "alarm NOSPACE on etcd-node1: etcd takes no writes until space is made and the alarm is disarmed"},
 	}
 	return c

@@ -100,6 +100,9 @@ func (t *target) addFlags(flags *pflag.FlagSet) {
 // complete takes the arguments and parses what can be parsed.
 func (t *target) complete(args []string) error {
 	if len(args) > 0 {
+		if args[0] == "" {
+			return usagef("the argument CLUSTER is given, but empty")
+		}
 		if t.name != "" && t.name != args[0] {
 			return usagef("both --etcd %s and the argument %s name a cluster", t.name, args[0])
 		}

@@ -82,6 +82,7 @@ func TestTargetComplete(t *testing.T) {
 		{"nothing", func(*target) {}, nil, ""},
 		{"argument", func(*target) {}, []string{"main"}, ""},
 		{"argument and flag", func(o *target) { o.name = "events" }, []string{"main"}, "both --etcd"},
+		{"empty argument", func(*target) {}, []string{""}, "CLUSTER is given, but empty"},
 		{"key missing", func(o *target) { o.files.cert = "x" }, nil, "go together"},
 		{"secret and files", func(o *target) { o.certSecret, o.files.ca = "a/b", "x" }, nil, ""},
 		{"secret and certificate", func(o *target) { o.certSecret, o.files.cert, o.files.key = "a/b", "x", "y" }, nil, "exclude each other"},

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -9,6 +10,10 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
 )
+
+// version is what a release is called. The Makefile sets it: -ldflags '-X …/pkg/cmd.version=…'.
+// Other builds have none, and go by what Go recorded.
+var version string
 
 // build is what the binary knows about itself.
 type build struct {
@@ -23,16 +28,14 @@ type build struct {
 	Kubernetes string `json:"kubernetesClient"`
 }
 
-// readBuild takes everything from what the Go linker records.
+// readBuild takes everything but a release's version from what the Go linker records.
 func readBuild() build {
-	b := build{Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	b := build{Version: cmp.Or(version, "(devel)"), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b
 	}
-	if info.Main.Version != "" {
-		b.Version = info.Main.Version
-	}
+	b.Version = cmp.Or(version, info.Main.Version, b.Version)
 	for _, setting := range info.Settings {
 		switch setting.Key {
 		case "vcs.revision":

@@ -122,11 +122,13 @@ func (r row) view(alarms map[ID][]string, highest map[ID]uint64) MemberView {
 	v.Name = cmp.Or(v.Name, source.Name)
 	v.Pod, v.Node = source.Pod, source.Node
 	v.Status = r.reading.status
-	v.Quota = cmp.Or(quotaOf(v.Status), source.Quota, DefaultQuota)
+	v.Source = source.Name
+	v.Quota = cmp.Or(quotaOf(v.Status), source.Quota)
 	v.Alarms = alarms[v.id()]
 	v.Error, v.Err = describe(r.reading), r.reading.err
 	if v.Status != nil {
-		v.Lag = highest[v.Status.ClusterID] - min(v.Status.RaftIndex, highest[v.Status.ClusterID])
+		lag := highest[v.Status.ClusterID] - v.Status.RaftIndex
+		v.Lag, v.Quota = &lag, cmp.Or(v.Quota, DefaultQuota)
 		v.Healthy = r.reading.health == nil && v.Member != nil && !v.unstarted() &&
 			v.Status.Leader != 0 && !v.has("CORRUPT")
 	}

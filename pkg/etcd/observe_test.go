@@ -88,7 +88,7 @@ func TestObserveCluster(t *testing.T) {
 			t.Errorf("row without a way in %+v", row)
 		}
 		v := overview.Verdict
-		if v.Level != etcd.LevelWarning || v.Voters != 3 || v.Healthy != 2 || v.Quorum != 2 || v.CanLose != 0 {
+		if v.Level != etcd.LevelWarning || v.Voters != 3 || v.Healthy != 2 || v.Quorum != 2 || v.CanLose == nil || *v.CanLose != 0 {
 			t.Errorf("verdict %+v", v)
 		}
 	})
@@ -118,7 +118,7 @@ func TestObserveWithoutQuorum(t *testing.T) {
 		t.Errorf("the last member's row %+v", row)
 	}
 	v := overview.Verdict
-	if v.Level != etcd.LevelCritical || v.CanLose != -2 || v.Summary != "0 of 3 members healthy, no leader, quorum 2 is lost" {
+	if v.Level != etcd.LevelCritical || v.CanLose != nil || v.Summary != "0 of 3 members healthy, no leader, quorum 2 is lost" {
 		t.Errorf("verdict %+v", v)
 	}
 }

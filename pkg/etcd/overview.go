@@ -28,20 +28,24 @@ type Overview struct {
 
 // MemberView is one row: a member of the list, a pod that is in no list, or both.
 type MemberView struct {
-	Name   string   `json:"name"` // the member's name, else the source's
-	Pod    string   `json:"pod,omitempty"`
-	Node   string   `json:"node,omitempty"`
-	Member *Member  `json:"member,omitempty"` // nil: it is in no member list that could be read
-	Status *Status  `json:"status,omitempty"` // nil: it didn't answer
-	Quota  int64    `json:"quota,omitempty"`  // bytes, from Status or settings, else etcd's default
+	Name   string  `json:"name"` // the member's name, else the source's
+	Pod    string  `json:"pod,omitempty"`
+	Node   string  `json:"node,omitempty"`
+	Member *Member `json:"member,omitempty"` // nil: it is in no member list that could be read
+	Status *Status `json:"status,omitempty"` // nil: it didn't answer
+	// Quota is in bytes, from Status or settings; of one that answers, else etcd's default.
+	// 0: not known.
+	Quota  int64    `json:"quota,omitempty"`
 	Alarms []string `json:"alarms,omitempty"`
-	Lag    uint64   `json:"lag"` // raft entries behind the highest index seen
+	Lag    *uint64  `json:"lag,omitempty"` // raft entries behind the highest index seen; nil: it didn't answer
 	// Healthy: it answered, is started and in the list, knows a leader, has no CORRUPT
 	// alarm, and a linearizable read through it came back (learners can't do that).
 	Healthy bool   `json:"healthy"`
 	Error   string `json:"error,omitempty"`
 	// Err is what Error tells in few words, for errors.Is and errors.As.
 	Err error `json:"-"`
+	// Source is the name of the way to it; empty: there is none.
+	Source string `json:"-"`
 }
 
 // Leads tells whether the member calls itself the leader.
@@ -86,9 +90,9 @@ type Verdict struct {
 	Voters  int      `json:"voters"`
 	Healthy int      `json:"healthy"`
 	Quorum  int      `json:"quorum"`
-	// CanLose is how many voters may still fail before writes stop; negative when
-	// quorum is lost or unknown.
-	CanLose int `json:"canLose"`
+	// CanLose is how many voters may still fail before writes stop. Nil, and not in the
+	// JSON, when quorum is lost or unknown.
+	CanLose *int `json:"canLose,omitempty"`
 	// HasQuorum: a linearizable read passed. Nil when no voter could be reached, which
 	// says nothing about etcd.
 	HasQuorum *bool `json:"hasQuorum,omitempty"`

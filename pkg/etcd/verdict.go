@@ -70,13 +70,13 @@ func (j *judgement) count(members []MemberView) {
 		j.reached = j.reached || m.Status != nil
 	}
 	j.Quorum = j.Voters/2 + 1
-	j.CanLose = j.Healthy - j.Quorum
 	if j.Healthy > 0 || j.reached {
 		has := j.Healthy > 0
 		j.HasQuorum = &has
 	}
 	if j.Healthy > 0 {
-		j.CanLose = max(j.CanLose, 0)
+		spare := max(j.Healthy-j.Quorum, 0)
+		j.CanLose = &spare
 	}
 }
 
@@ -125,7 +125,7 @@ func (j *judgement) judgeQuorum() {
 		j.critical("quorum is lost: %d of %d voters healthy, %d needed", j.Healthy, j.Voters, j.Quorum)
 	case j.Healthy < j.Quorum:
 		j.warn("a linearizable read passed, so there is quorum, but only %d of %d voters could be reached healthy", j.Healthy, j.Voters)
-	case j.CanLose == 0 && j.Voters > 1:
+	case *j.CanLose == 0 && j.Voters > 1:
 		j.warn("no further member may fail: %d of %d voters healthy, %d needed", j.Healthy, j.Voters, j.Quorum)
 	}
 	if j.Voters > 0 && j.Voters%2 == 0 {
@@ -175,7 +175,7 @@ func (j *judgement) summarize() string {
 	case j.Voters == 1:
 		parts = append(parts, "no redundancy")
 	default:
-		parts = append(parts, fmt.Sprintf("quorum %d, can lose %s", j.Quorum, orNone(j.CanLose)))
+		parts = append(parts, fmt.Sprintf("quorum %d, can lose %s", j.Quorum, orNone(*j.CanLose)))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -177,10 +178,50 @@ func TestLagIsWithinACluster(t *testing.T) {
 	}
 	var lags []string
 	for _, row := range compose(readings, time.Now()).Members {
-		lags = append(lags, fmt.Sprint(row.Name, row.Lag))
+		lags = append(lags, fmt.Sprint(row.Name, *row.Lag))
 	}
 	if diff := cmp.Diff([]string{"a0", "b10", "c0"}, lags); diff != "" {
 		t.Errorf("lags (-want +got):\n%s", diff)
+	}
+}
+
+// What is not known does not stand in the JSON, rather than as a number that says something.
+func TestJSONHoldsOnlyWhatIsKnown(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		readings    []reading
+		has, hasNot string // parts of the verdict
+	}{
+		{name: "with quorum", readings: []reading{said(1, 3), said(2, 3), silent("etcd-c")}, has: `"canLose":0`},
+		{name: "nobody answers", readings: []reading{silent("a"), silent("b"), silent("c")}, hasNot: "canLose"},
+		{name: "quorum lost", readings: []reading{
+			change(said(1, 3), func(r *reading) { r.status.Leader = 0 }), silent("etcd-b"), silent("etcd-c"),
+		}, has: `"hasQuorum":false`, hasNot: "canLose"},
+	} {
+		overview := compose(test.readings, time.Now())
+		verdict, err := json.Marshal(overview.Verdict)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(verdict), test.has) || test.hasNot != "" && strings.Contains(string(verdict), test.hasNot) {
+			t.Errorf("%s: %s", test.name, verdict)
+		}
+		for _, m := range overview.Members {
+			row, err := json.Marshal(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, key := range []string{`"lag":`, `"quota":`} {
+				if has := strings.Contains(string(row), key); has != (m.Status != nil) {
+					t.Errorf("%s: %s: %s is there: %t", test.name, row, key, has)
+				}
+			}
+		}
+	}
+	set := silent("a")
+	set.source.Quota = 8 << 30
+	if got := compose([]reading{set}, time.Now()).Members[0].Quota; got != 8<<30 {
+		t.Errorf("the quota in the settings of a silent member: %d", got)
 	}
 }
 

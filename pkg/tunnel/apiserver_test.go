@@ -98,7 +98,10 @@ func (a *apiServer) dial(t *testing.T) net.Conn {
 }
 
 func (a *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if status := a.authorize(r); status != nil {
+	if status := a.authorize(r); status != nil && status.Kind == "" { // the kubelet's, handed on
+		http.Error(w, status.Message, int(status.Code))
+		return
+	} else if status != nil {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(int(status.Code))
 		_ = json.NewEncoder(w).Encode(status)

@@ -29,6 +29,17 @@ var (
 	errNodeSilent = errors.New("the node does not open the stream")
 )
 
+// notThere is an ErrRefused in plain words.
+type notThere string
+
+const (
+	errNotRunning notThere = "the container is not running"
+	errNoPod      notThere = "the pod is gone"
+)
+
+func (e notThere) Error() string      { return string(e) }
+func (notThere) Is(target error) bool { return target == ErrRefused }
+
 // Error is what went wrong with one tunnel, or with one exec, whose Port is 0.
 // errors.Is finds the sentinels above, errors.As the API server's own
 // *apierrors.StatusError.
@@ -86,6 +97,20 @@ func (t target) refused(message string, got bool) *Error {
 	return &Error{Pod: t.pod, Port: t.port, Remote: strings.TrimSpace(message), Err: remoteSentinel(message, got)}
 }
 
+// absent is what the node's message says is not there; nil: nothing. The kubelet answers
+// `container not found ("etcd")` with 500 and "pod does not exist" with 404, in plain text
+// (its pkg/kubelet/server and kubelet_pods.go), and an API server that is asked by WebSocket
+// hands them on as an internal error of its own.
+func absent(message string) error {
+	switch {
+	case strings.Contains(message, "container not found"):
+		return errNotRunning
+	case strings.Contains(message, "pod does not exist"), strings.Contains(message, "pods \"") && strings.Contains(message, "\" not found"):
+		return errNoPod
+	}
+	return nil
+}
+
 // remoteSentinel classifies the node's message. The runtimes' texts are not an API:
 // containerd says "failed to connect to localhost:2379 inside namespace …: connect:
 // connection refused", the kubelet "container not found", dockershim "no such container".
@@ -93,6 +118,9 @@ func remoteSentinel(message string, got bool) error {
 	broke := strings.Contains(message, "reset by peer") || strings.Contains(message, "broken pipe")
 	gone := strings.Contains(message, "connection refused") || strings.Contains(message, "not found") ||
 		strings.Contains(message, "no such container")
+	if what := absent(message); what != nil {
+		return what
+	}
 	if gone || !got && !broke {
 		return ErrRefused
 	}
@@ -114,6 +142,7 @@ func (t target) setupError(err error) *Error {
 // setupSentinel is nil for what is neither the network's fault nor the cluster's.
 func setupSentinel(err error) error {
 	status, ok := answered(err)
+	what := absent(status.Message)
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, errNodeSilent):
 		return nil
@@ -123,6 +152,8 @@ func setupSentinel(err error) error {
 		return nil // neither RBAC nor the network: who one is
 	case status.Code == http.StatusForbidden:
 		return ErrForbidden
+	case what != nil:
+		return what
 	case status.Code == http.StatusTooManyRequests, status.Code >= 500 && !aboutNode(status.Message):
 		return ErrUnreachable
 	default:

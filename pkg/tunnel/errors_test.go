@@ -36,6 +36,14 @@ func TestErrorText(t *testing.T) {
 		{tunnel.error(ErrForbidden), "tunnel to kube-system/etcd-a:2379: forbidden"},
 		{tunnel.refused(" connection refused\n", false), "tunnel to kube-system/etcd-a:2379: connection refused: refused by the node"},
 		{tunnel.dropped(io.EOF), "tunnel to kube-system/etcd-a:2379: tunnel dropped: EOF"},
+		{
+			target{pod: testPod}.refused(`Internal error occurred: unable to upgrade connection: container not found ("etcd")`, false),
+			`exec in kube-system/etcd-a: Internal error occurred: unable to upgrade connection: container not found ("etcd"): the container is not running`,
+		},
+		{
+			target{pod: testPod}.refused("Internal error occurred: unable to upgrade connection: pod does not exist", false),
+			"exec in kube-system/etcd-a: Internal error occurred: unable to upgrade connection: pod does not exist: the pod is gone",
+		},
 		{target{pod: testPod}.error(ErrForbidden), "exec in kube-system/etcd-a: forbidden"},
 		{&ExitError{testPod, []string{"etcdctl", "x"}, 1, "no"}, "exec in kube-system/etcd-a: etcdctl ended with 1: no"},
 	} {

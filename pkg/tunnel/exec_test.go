@@ -90,6 +90,30 @@ func TestExecReportsWhatTheAPIServerSays(t *testing.T) {
 	})
 }
 
+// The kubelet says in plain text that there is nothing to run a command in: the API server
+// that hands it on is well.
+func TestExecReportsWhatIsNotThere(t *testing.T) {
+	bothProtocols(t, func(t *testing.T, change func(*apiServer)) {
+		server := startExec(t, change, nil)
+		for _, test := range []struct {
+			code       int32
+			text, want string
+		}{
+			{500, `container not found ("etcd")`, "exec in kube-system/etcd-a: the container is not running: "},
+			{404, "pod does not exist", "exec in kube-system/etcd-a: the pod is gone: "},
+		} {
+			server.refuse = func(*http.Request) *metav1.Status { return &metav1.Status{Code: test.code, Message: test.text} }
+			err := server.dialer(t, Options{}).Exec(t.Context(), testPod, "etcd", []string{"true"}, io.Discard)
+			if !errors.Is(err, ErrRefused) || errors.Is(err, ErrUnreachable) {
+				t.Errorf("%s: %v, want ErrRefused", test.text, err)
+			}
+			if !strings.HasPrefix(err.Error(), test.want) || !strings.HasSuffix(err.Error(), test.text) {
+				t.Errorf("error reads %q", err)
+			}
+		}
+	})
+}
+
 func TestExecNotSureOfItsEndIsDropped(t *testing.T) {
 	bothProtocols(t, func(t *testing.T, change func(*apiServer)) {
 		server := startExec(t, change, func(_ *http.Request, stdout, _ io.Writer) int {
