@@ -105,7 +105,7 @@ func (w walk) copy() Step {
 	}
 	for _, target := range w.plan.Build {
 		s.Commands = append(s.Commands, strings.NewReplacer(
-			"{src}", quote(path.Join(target.Dir, "member")), "{host}", host(target), "{dst}", quote(w.fresh),
+			"{src}", quote(path.Join(target.Dir, "member")), "{host}", quote(host(target)), "{dst}", quote(w.fresh),
 		).Replace(w.Copy))
 	}
 	return s
@@ -150,16 +150,17 @@ func (w walk) stopped() Step {
 // directory; that the old one is aside tells a node that is done from one without a copy.
 func (w walk) swap() Step {
 	fresh, old, member := quote(w.fresh), quote(w.old), quote(w.DataDir+"/member")
-	database := quote(w.fresh + "/snap/db")
+	// a copy that broke off and was made again lands inside of what had come
+	arrived := fmt.Sprintf("test -f %s && test ! -e %s", quote(w.fresh+"/snap/db"), quote(w.fresh+"/member"))
 	like := fmt.Sprintf(`for like in %s %s %s; do if test -e "$like"; then break; fi; done`, member, old, quote(w.DataDir))
 	return w.everywhere(Step{
 		ID: "swap", Title: "Put the old data aside and the new in its place",
 		Commands: []string{
-			fmt.Sprintf(`test -f %s || test -e %s || { echo "copy this node's data to it first" >&2; false; }`, database, old),
+			fmt.Sprintf(`{ %[1]s; } || { test ! -e %[3]s && test -e %[2]s; } || { echo "copy this node's data to it first; what is left of a copy that broke off has to go before: rm -rf "%[3]s >&2; false; }`, arrived, old, fresh),
 			fmt.Sprintf(`test ! -e %[1]s || { %[2]s; chown -R --reference="$like" %[1]s && chmod --reference="$like" %[1]s; }`, fresh, like),
 			fmt.Sprintf(`test ! -e %[1]s || { %[2]s; if command -v selinuxenabled >/dev/null && selinuxenabled; then chcon -R --reference="$like" %[1]s; fi; }`, fresh, like),
-			fmt.Sprintf("test -e %[1]s || { test -f %[2]s && if test -e %[3]s; then mv -T %[3]s %[1]s; else mkdir -m 700 %[1]s; fi; }", old, database, member),
-			fmt.Sprintf("test ! -e %[1]s || { test -f %[2]s && test -e %[3]s && mv -T %[1]s %[4]s && sync; }", fresh, database, old, member),
+			fmt.Sprintf("test -e %[1]s || { %[2]s && if test -e %[3]s; then mv -T %[3]s %[1]s; else mkdir -m 700 %[1]s; fi; }", old, arrived, member),
+			fmt.Sprintf("test ! -e %[1]s || { %[2]s && test -e %[3]s && mv -T %[1]s %[4]s && sync; }", fresh, arrived, old, member),
 			fmt.Sprintf("test ! -e %s && test -e %s && test -f %s && echo switched", fresh, old, quote(w.DataDir+"/member/snap/db")),
 		},
 		Why:   "The new data gets the owner, the mode and the SELinux label of the old. The old data stays beside it: to go back, stop all as above and change the two directories again, on every node.",

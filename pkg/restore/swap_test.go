@@ -49,6 +49,11 @@ func TestSwapFromEveryState(t *testing.T) {
 			map[string]string{member: "old", "member.new-t/wal/0.wal": "new"}, false,
 		},
 		{
+			"a copy that broke off and was made again",
+			map[string]string{member: "old", fresh: "ne", "member.new-t/member/snap/db": "new"},
+			map[string]string{member: "old", fresh: "ne", "member.new-t/member/snap/db": "new"}, false,
+		},
+		{
 			"an etcd ran between the moves", map[string]string{old: "old", member: "its own", fresh: "new"},
 			map[string]string{old: "old", member: "its own", fresh: "new"}, false,
 		},
