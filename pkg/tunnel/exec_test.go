@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -162,6 +163,25 @@ func TestExecTriesAlternativesButStartsOnce(t *testing.T) {
 	err = d.Exec(ctx, testPod, "etcd", []string{"true"}, io.Discard)
 	if !errors.Is(err, ErrDropped) || runs != 1 {
 		t.Errorf("%d runs, error %v", runs, err)
+	}
+}
+
+// The addresses that the cluster gives its API servers are often not routable from
+// where the kubeconfig's is.
+func TestExecWaitsForASlowServer(t *testing.T) {
+	server := startExec(t, func(a *apiServer) {
+		a.refuse = func(*http.Request) *metav1.Status { time.Sleep(1200 * time.Millisecond); return nil }
+	}, func(_ *http.Request, stdout, _ io.Writer) int { _, _ = io.WriteString(stdout, "x"); return 0 })
+	alternatives := make([]string, 10)
+	for i := range alternatives {
+		alternatives[i] = hang(t)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	var out bytes.Buffer
+	err := server.dialer(t, Options{Alternatives: alternatives}).Exec(ctx, testPod, "etcd", []string{"true"}, &out)
+	if err != nil || out.String() != "x" {
+		t.Errorf("output %q, error %v", out.String(), err)
 	}
 }
 

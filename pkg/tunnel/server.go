@@ -68,8 +68,10 @@ func (s server) named(name string) server {
 }
 
 // eachServer tries do with one server after the other until one serves, the one that
-// served last first. Each gets its share of the time, so that one that hangs leaves
-// some for the next. The error is the most telling one.
+// served last first. Each gets half of the time that is left: one that is slow, but has
+// just served the rest of the work, is not given up for others that may not even be
+// routable from here, and one that hangs leaves some for the next. The error is the
+// most telling one.
 func (d *Dialer) eachServer(ctx context.Context, do func(context.Context, server) error) error {
 	failure := &setupFailure{}
 	first := int(d.used.Load())
@@ -79,7 +81,7 @@ func (d *Dialer) eachServer(ctx context.Context, do func(context.Context, server
 		}
 		index := (first + i) % len(d.servers)
 		s := d.servers[index]
-		err := withLimit(ctx, len(d.servers)-i, func(ctx context.Context) error { return s.attempt(ctx, do) })
+		err := withLimit(ctx, i == len(d.servers)-1, func(ctx context.Context) error { return s.attempt(ctx, do) })
 		d.log.DebugContext(ctx, "reach pod", "server", s.url.String(), "error", err)
 		if err == nil {
 			d.used.Store(int32(index))
@@ -104,11 +106,11 @@ func (s server) attempt(ctx context.Context, do func(context.Context, server) er
 	return err
 }
 
-// withLimit runs do with the first of left equal shares of ctx's time.
-func withLimit(ctx context.Context, left int, do func(context.Context) error) error {
+// withLimit runs do with half of ctx's time, with all of it for the last server.
+func withLimit(ctx context.Context, last bool, do func(context.Context) error) error {
 	limit := setupLimit
-	if end, ok := ctx.Deadline(); ok {
-		limit = min(limit, time.Until(end)/time.Duration(left))
+	if end, ok := ctx.Deadline(); ok && !last {
+		limit = min(limit, time.Until(end)/2)
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
