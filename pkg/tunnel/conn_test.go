@@ -320,7 +320,7 @@ func ourGoroutines() []string {
 	buffer := make([]byte, 4<<20)
 	var found []string
 	for _, stack := range strings.Split(string(buffer[:runtime.Stack(buffer, true)]), "\n\n") {
-		if strings.Contains(stack, "tunnel.(*session)") || strings.Contains(stack, "tunnel.server.open") {
+		if strings.Contains(stack, "tunnel.(*session)") || strings.Contains(stack, "tunnel.server.") || strings.Contains(stack, "tunnel.(*race)") {
 			found = append(found, stack)
 		}
 	}

@@ -74,12 +74,10 @@ func (s server) named(name string) server {
 // most telling one.
 func (d *Dialer) eachServer(ctx context.Context, do func(context.Context, server) error) error {
 	failure := &setupFailure{}
-	first := int(d.used.Load())
-	for i := range d.servers {
+	for i, index := range d.order() {
 		if i > 0 && ctx.Err() != nil {
 			break
 		}
-		index := (first + i) % len(d.servers)
 		s := d.servers[index]
 		err := withLimit(ctx, i == len(d.servers)-1, func(ctx context.Context) error { return s.attempt(ctx, do) })
 		d.log.DebugContext(ctx, "reach pod", "server", s.url.String(), "error", err)
@@ -94,6 +92,15 @@ func (d *Dialer) eachServer(ctx context.Context, do func(context.Context, server
 	}
 	failure.ctx = ctx.Err()
 	return failure
+}
+
+// order is the indices of the servers in the order to try them in.
+func (d *Dialer) order() []int {
+	first, indices := int(d.used.Load()), make([]int, len(d.servers))
+	for i := range indices {
+		indices[i] = (first + i) % len(indices)
+	}
+	return indices
 }
 
 // attempt does it with s, by its other name if the certificate does not hold the first.
@@ -114,8 +121,12 @@ func withLimit(ctx context.Context, last bool, do func(context.Context) error) e
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	err := do(ctx)
-	if errors.Is(err, os.ErrDeadlineExceeded) { // the network's deadline is the context's
+	return deadlineExceeded(do(ctx))
+}
+
+// deadlineExceeded is err as the context's error, whose deadline the network's is.
+func deadlineExceeded(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
 	}
 	return err
