@@ -178,7 +178,7 @@ func (s server) openSession(ctx context.Context, target target) (*session, error
 		return nil, err
 	}
 	if err := opened.wait(ctx); err != nil {
-		opened.close()
+		opened.leave(ctx)
 		return nil, err
 	}
 	return opened, nil
