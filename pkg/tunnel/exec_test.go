@@ -129,6 +129,50 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
+// deaf is a credential plugin that waits for somebody at a browser: it knows no context.
+type deaf struct {
+	http.RoundTripper
+	over <-chan struct{}
+}
+
+func (d deaf) RoundTrip(r *http.Request) (*http.Response, error) {
+	select {
+	case <-d.over:
+	case <-time.After(20 * time.Second): // to end a test that failed
+	}
+	return d.RoundTripper.RoundTrip(r)
+}
+
+func TestBlockedCredentialPluginEndsWithTheContext(t *testing.T) {
+	over, runs := make(chan struct{}), make(chan struct{}, 2)
+	server := startExec(t, func(*apiServer) {}, func(*http.Request, io.Writer, io.Writer) int {
+		runs <- struct{}{}
+		return 0
+	})
+	config := server.config()
+	config.Wrap(func(rt http.RoundTripper) http.RoundTripper { return deaf{rt, over} })
+	d, err := New(config, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, do := range map[string]func(context.Context) error{
+		"dial": func(ctx context.Context) error { _, err := d.DialContext(ctx, testPod, 1); return err },
+		"exec": func(ctx context.Context) error { return d.Exec(ctx, testPod, "etcd", []string{"x"}, io.Discard) },
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		err := do(ctx)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "credentials") {
+			t.Errorf("%s: error %v, want the deadline and what was waited for", name, err)
+		}
+	}
+	close(over)
+	eventually(t, "our goroutines end", func() bool { return len(ourGoroutines()) == 0 })
+	if len(runs) > 0 {
+		t.Error("a command was started after Exec had given up")
+	}
+}
+
 func TestExecReportsAFullDisk(t *testing.T) {
 	server := startExec(t, func(*apiServer) {}, func(_ *http.Request, stdout, _ io.Writer) int {
 		for range 1000 {

@@ -163,8 +163,13 @@ func (s server) open(ctx context.Context, target target) (*session, error) {
 	case r := <-results:
 		return r.session, r.err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, s.gaveUp(ctx.Err())
 	}
+}
+
+// gaveUp is the end of a context, err, that came before s had served.
+func (s server) gaveUp(err error) error {
+	return fmt.Errorf("wait for %s, or for credentials for it: %w", s.url.Host, err)
 }
 
 func (s server) openSession(ctx context.Context, target target) (*session, error) {
