@@ -320,7 +320,8 @@ func ourGoroutines() []string {
 	buffer := make([]byte, 4<<20)
 	var found []string
 	for _, stack := range strings.Split(string(buffer[:runtime.Stack(buffer, true)]), "\n\n") {
-		if strings.Contains(stack, "tunnel.(*session)") || strings.Contains(stack, "tunnel.server.open") {
+		if strings.Contains(stack, "tunnel.(*session)") || strings.Contains(stack, "tunnel.server.") || strings.Contains(stack, "tunnel.(*race)") ||
+			strings.Contains(stack, "tunnel.stream.") {
 			found = append(found, stack)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/remotecommand"
@@ -61,17 +62,39 @@ func (c *command) run(ctx, setup context.Context, s server, stdout io.Writer) (s
 
 	out, stderr := &output{to: stdout, failed: cancel}, &tail{}
 	defer out.close()
-	a := &attempt{accepted: func() { started = true; stop() }}
+	a := &attempt{stop: stop}
 	executor, err := a.executor(s, c)
 	if err != nil {
 		return false, err
 	}
-	// Client-go logs what it can't return; the logger in the context is silent.
-	err = executor.StreamWithContext(klog.NewContext(ctx, klog.Logger{}), remotecommand.StreamOptions{Stdout: out, Stderr: stderr})
-	if !started {
+	ended, err := stream(ctx, executor, remotecommand.StreamOptions{Stdout: out, Stderr: stderr})
+	started = a.decide(false)
+	switch {
+	case started && ended:
+		return true, c.outcome(ctx, a, err, stderr)
+	case started:
+		return true, c.target.error(err)
+	case ended:
 		return false, cmp.Or(a.spdy.refused, err)
+	default:
+		return false, s.gaveUp(err)
 	}
-	return true, c.outcome(ctx, a, err, stderr)
+}
+
+// stream runs executor within ctx. Client-go may be slower than that, a credential
+// plugin for instance knows no context: then ended is false and err ctx's.
+func stream(ctx context.Context, executor remotecommand.Executor, options remotecommand.StreamOptions) (ended bool, err error) {
+	errs := make(chan error, 1)
+	go func() {
+		// Client-go logs what it can't return; the logger in the context is silent.
+		errs <- executor.StreamWithContext(klog.NewContext(ctx, klog.Logger{}), options)
+	}()
+	select {
+	case err := <-errs:
+		return true, err
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
 }
 
 // outcome makes the error of a command that was started.
@@ -112,8 +135,24 @@ func (c *command) url(base *url.URL) *url.URL {
 
 // attempt is one try to start a command on one server.
 type attempt struct {
-	accepted func()        // called when the API server accepts it
+	stop     func() bool   // ends the limit of the set-up
 	spdy     *spdyUpgrader // nil until SPDY is used
+	deciding sync.Once
+	started  bool // written once, when deciding
+}
+
+// accepted is called when the API server accepts the command. Where that is too late,
+// StreamWithContext sees its context's end and closes the connection.
+func (a *attempt) accepted() {
+	if a.decide(true) {
+		a.stop()
+	}
+}
+
+// decide settles whether the command counts as started, once, and returns it.
+func (a *attempt) decide(started bool) bool {
+	a.deciding.Do(func() { a.started = started })
+	return a.started
 }
 
 // executor is kubectl's: WebSocket, and SPDY where that is not taken.

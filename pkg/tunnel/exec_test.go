@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -152,6 +153,50 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
+// deaf is a credential plugin that waits for somebody at a browser: it knows no context.
+type deaf struct {
+	http.RoundTripper
+	over <-chan struct{}
+}
+
+func (d deaf) RoundTrip(r *http.Request) (*http.Response, error) {
+	select {
+	case <-d.over:
+	case <-time.After(20 * time.Second): // to end a test that failed
+	}
+	return d.RoundTripper.RoundTrip(r)
+}
+
+func TestBlockedCredentialPluginEndsWithTheContext(t *testing.T) {
+	over, runs := make(chan struct{}), make(chan struct{}, 2)
+	server := startExec(t, func(*apiServer) {}, func(*http.Request, io.Writer, io.Writer) int {
+		runs <- struct{}{}
+		return 0
+	})
+	config := server.config()
+	config.Wrap(func(rt http.RoundTripper) http.RoundTripper { return deaf{rt, over} })
+	d, err := New(config, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, do := range map[string]func(context.Context) error{
+		"dial": func(ctx context.Context) error { _, err := d.DialContext(ctx, testPod, 1); return err },
+		"exec": func(ctx context.Context) error { return d.Exec(ctx, testPod, "etcd", []string{"x"}, io.Discard) },
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		err := do(ctx)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "credentials") {
+			t.Errorf("%s: error %v, want the deadline and what was waited for", name, err)
+		}
+	}
+	close(over)
+	eventually(t, "our goroutines end", func() bool { return len(ourGoroutines()) == 0 })
+	if len(runs) > 0 {
+		t.Error("a command was started after Exec had given up")
+	}
+}
+
 func TestExecReportsAFullDisk(t *testing.T) {
 	server := startExec(t, func(*apiServer) {}, func(_ *http.Request, stdout, _ io.Writer) int {
 		for range 1000 {
@@ -186,6 +231,25 @@ func TestExecTriesAlternativesButStartsOnce(t *testing.T) {
 	err = d.Exec(ctx, testPod, "etcd", []string{"true"}, io.Discard)
 	if !errors.Is(err, ErrDropped) || runs != 1 {
 		t.Errorf("%d runs, error %v", runs, err)
+	}
+}
+
+// The addresses that the cluster gives its API servers are often not routable from
+// where the kubeconfig's is.
+func TestExecWaitsForASlowServer(t *testing.T) {
+	server := startExec(t, func(a *apiServer) {
+		a.refuse = func(*http.Request) *metav1.Status { time.Sleep(1200 * time.Millisecond); return nil }
+	}, func(_ *http.Request, stdout, _ io.Writer) int { _, _ = io.WriteString(stdout, "x"); return 0 })
+	alternatives := make([]string, 10)
+	for i := range alternatives {
+		alternatives[i] = hang(t)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	var out bytes.Buffer
+	err := server.dialer(t, Options{Alternatives: alternatives}).Exec(ctx, testPod, "etcd", []string{"true"}, &out)
+	if err != nil || out.String() != "x" {
+		t.Errorf("output %q, error %v", out.String(), err)
 	}
 }
 

@@ -68,18 +68,18 @@ func (s server) named(name string) server {
 }
 
 // eachServer tries do with one server after the other until one serves, the one that
-// served last first. Each gets its share of the time, so that one that hangs leaves
-// some for the next. The error is the most telling one.
+// served last first. Each gets half of the time that is left: one that is slow, but has
+// just served the rest of the work, is not given up for others that may not even be
+// routable from here, and one that hangs leaves some for the next. The error is the
+// most telling one.
 func (d *Dialer) eachServer(ctx context.Context, do func(context.Context, server) error) error {
 	failure := &setupFailure{}
-	first := int(d.used.Load())
-	for i := range d.servers {
+	for i, index := range d.order() {
 		if i > 0 && ctx.Err() != nil {
 			break
 		}
-		index := (first + i) % len(d.servers)
 		s := d.servers[index]
-		err := withLimit(ctx, len(d.servers)-i, func(ctx context.Context) error { return s.attempt(ctx, do) })
+		err := withLimit(ctx, i == len(d.servers)-1, func(ctx context.Context) error { return s.attempt(ctx, do) })
 		d.log.DebugContext(ctx, "reach pod", "server", s.url.String(), "error", err)
 		if err == nil {
 			d.used.Store(int32(index))
@@ -94,6 +94,15 @@ func (d *Dialer) eachServer(ctx context.Context, do func(context.Context, server
 	return failure
 }
 
+// order is the indices of the servers in the order to try them in.
+func (d *Dialer) order() []int {
+	first, indices := int(d.used.Load()), make([]int, len(d.servers))
+	for i := range indices {
+		indices[i] = (first + i) % len(indices)
+	}
+	return indices
+}
+
 // attempt does it with s, by its other name if the certificate does not hold the first.
 func (s server) attempt(ctx context.Context, do func(context.Context, server) error) error {
 	err := do(ctx, s)
@@ -104,16 +113,20 @@ func (s server) attempt(ctx context.Context, do func(context.Context, server) er
 	return err
 }
 
-// withLimit runs do with the first of left equal shares of ctx's time.
-func withLimit(ctx context.Context, left int, do func(context.Context) error) error {
+// withLimit runs do with half of ctx's time, with all of it for the last server.
+func withLimit(ctx context.Context, last bool, do func(context.Context) error) error {
 	limit := setupLimit
-	if end, ok := ctx.Deadline(); ok {
-		limit = min(limit, time.Until(end)/time.Duration(left))
+	if end, ok := ctx.Deadline(); ok && !last {
+		limit = min(limit, time.Until(end)/2)
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	err := do(ctx)
-	if errors.Is(err, os.ErrDeadlineExceeded) { // the network's deadline is the context's
+	return deadlineExceeded(do(ctx))
+}
+
+// deadlineExceeded is err as the context's error, whose deadline the network's is.
+func deadlineExceeded(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
 	}
 	return err
@@ -150,8 +163,13 @@ func (s server) open(ctx context.Context, target target) (*session, error) {
 	case r := <-results:
 		return r.session, r.err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, s.gaveUp(ctx.Err())
 	}
+}
+
+// gaveUp is the end of a context, err, that came before s had served.
+func (s server) gaveUp(err error) error {
+	return fmt.Errorf("wait for %s, or for credentials for it: %w", s.url.Host, err)
 }
 
 func (s server) openSession(ctx context.Context, target target) (*session, error) {
@@ -165,7 +183,7 @@ func (s server) openSession(ctx context.Context, target target) (*session, error
 		return nil, err
 	}
 	if err := opened.wait(ctx); err != nil {
-		opened.close()
+		opened.leave(ctx)
 		return nil, err
 	}
 	return opened, nil

@@ -10,8 +10,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -148,10 +150,11 @@ func TestDialTriesAlternatives(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			d.headStart = 2 * time.Second // by then the good one has served
 			if d.Server() != primary {
 				t.Errorf("server at first %s, want %s", d.Server(), primary)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			for range 2 { // the second time the good one is asked at once
 				c, err := d.DialContext(ctx, testPod, 2379)
@@ -249,6 +252,34 @@ func TestDialEndsWithItsContext(t *testing.T) {
 		eventually(t, "our goroutines end", func() bool { return len(ourGoroutines()) == 0 })
 		answer()
 		eventually(t, "the server's connections end", func() bool { return slow.network.count() == 0 })
+	})
+}
+
+func TestEachServerHalvesTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, err := New(&rest.Config{Host: "https://10.0.0.1"}, Options{
+			Alternatives: []string{"https://10.0.0.2", "https://10.0.0.3", "https://10.0.0.4"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for limit, want := range map[time.Duration][]time.Duration{
+			8 * time.Second: {4 * time.Second, 2 * time.Second, time.Second, time.Second},
+			time.Hour:       {setupLimit, setupLimit, setupLimit, setupLimit},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			var got []time.Duration
+			err := d.eachServer(ctx, func(ctx context.Context, _ server) error {
+				began := time.Now()
+				<-ctx.Done()
+				got = append(got, time.Since(began))
+				return ctx.Err()
+			})
+			if diff := cmp.Diff(want, got); diff != "" || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: error %v, each server's time (-want +got):\n%s", limit, err, diff)
+			}
+		}
 	})
 }
 

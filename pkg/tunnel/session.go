@@ -32,6 +32,7 @@ const (
 	maxUnanswered = 6 // pings; a silent peer is given up after a minute
 	closeLimit    = time.Second
 	verdictLimit  = 2 * time.Second // between the ends of the two streams
+	leaveLimit    = 2 * time.Second // for the node to accept what nobody wants any more
 )
 
 // session is SPDY/3.1 over one upgraded connection, reduced to what a port-forward
@@ -112,6 +113,15 @@ func (s *session) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", errNodeSilent, ctx.Err())
 	}
+}
+
+// leave closes a session that nobody wants any more, when the node has had time to
+// accept both streams: see wait.
+func (s *session) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveLimit)
+	defer cancel()
+	_ = s.wait(ctx) // it is closed whatever the node says
+	s.close()
 }
 
 // sendOpening asks for both streams in one write and ends the error stream's writing side.

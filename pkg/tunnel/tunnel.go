@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"sync/atomic"
+	"time"
 
 	"k8s.io/client-go/rest"
 )
@@ -27,7 +28,8 @@ func (p Pod) String() string { return p.Namespace + "/" + p.Name }
 // Options says how a Dialer dials.
 type Options struct {
 	// Alternatives are further API servers (https URLs of the same cluster), tried in
-	// order when the kubeconfig's own can't be reached or can't serve the upgrade.
+	// order when the kubeconfig's own can't be reached, can't serve the upgrade or is
+	// slow to.
 	Alternatives []string
 	// Logger gets what was tried, at debug level. Nil: nothing is logged.
 	Logger *slog.Logger
@@ -36,9 +38,10 @@ type Options struct {
 // Dialer opens streams to pods through the API server that config names. It holds no
 // connection and is safe for concurrent use.
 type Dialer struct {
-	servers []server // the kubeconfig's own first
-	log     *slog.Logger
-	used    atomic.Int32 // the index of the server that served last
+	servers   []server // the kubeconfig's own first
+	headStart time.Duration
+	log       *slog.Logger
+	used      atomic.Int32 // the index of the server that served last
 }
 
 // New checks config and returns a Dialer; it does no I/O.
@@ -51,7 +54,7 @@ func New(config *rest.Config, options Options) (*Dialer, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Dialer{servers: servers, log: log}, nil
+	return &Dialer{servers: servers, headStart: headStart, log: log}, nil
 }
 
 // Server is the URL of the API server that served last, at first the kubeconfig's own.
@@ -67,11 +70,7 @@ func (d *Dialer) DialContext(ctx context.Context, pod Pod, port int) (net.Conn, 
 	if port < 1 || port > 65535 {
 		return nil, target.error(errors.New("no such port"))
 	}
-	var opened *session
-	err := d.eachServer(ctx, func(ctx context.Context, s server) (err error) {
-		opened, err = s.open(ctx, target)
-		return err
-	})
+	opened, err := d.firstSession(ctx, target)
 	if err != nil {
 		return nil, target.setupError(err)
 	}
