@@ -65,8 +65,8 @@ func (d disk) systemService() *NotFoundError {
 	files := d.files(clientFiles{settings["trusted-ca-file"].Value, settings["cert-file"].Value, settings["key-file"].Value})
 	if files.ca != "" {
 		if admins := d.glob(filepath.Join(filepath.Dir(settings["trusted-ca-file"].Value), "admin-*-key.pem")); len(admins) > 0 {
-			files.key = admins[0]
-			files.cert = strings.TrimSuffix(files.key, "-key.pem") + ".pem"
+			files.key = d.at(admins[0])
+			files.cert = d.at(strings.TrimSuffix(admins[0], "-key.pem") + ".pem")
 		}
 	}
 	url := settings.clientAddress().dialable()
