@@ -77,6 +77,9 @@ func ReadNode(root string) (*Local, error) {
 	seen := d.recogniseLocal(manifests, local)
 	servers := readAPIServers(podsIn(manifests))
 	if len(seen) == 0 {
+		if moved := d.movedAway(node); moved != nil {
+			return nil, moved
+		}
 		return nil, d.notOnNode(manifests, servers, looked, notes)
 	}
 	for _, cluster := range groupClusters(seen, servers, nil) {

@@ -183,7 +183,10 @@ func TestNotOnNode(t *testing.T) {
 		reason, instead []string
 	}{
 		{"worker", []string{"/etc/kubernetes/manifests", "/var/lib/rancher/rke2/agent/pod-manifests", "no control plane node"}, []string{"--on-node", "--node-root"}},
-		{"moved", []string{"https://127.0.0.1:2379", "moved away"}, []string{"--endpoints https://127.0.0.1:2379", "pki/apiserver-etcd-client.key"}},
+		{"moved", []string{"https://127.0.0.1:2379", "moved away"}, []string{
+			"on another control plane node, as root: kubectl etcd status --on-node", "a system service: ",
+			"--endpoints https://127.0.0.1:2379", "pki/apiserver-etcd-client.key",
+		}},
 		{"external", []string{"external etcd at https://10.9.0.1:2379,https://10.9.0.2:2379"}, []string{
 			"--endpoints https://10.9.0.1:2379,https://10.9.0.2:2379 --cacert " + onNode + "external/etc/kubernetes/pki/etcd/ca.crt",
 			" --cert " + onNode + "external/etc/kubernetes/pki/apiserver-etcd-client.crt --key ",

@@ -23,9 +23,8 @@ func (d disk) notOnNode(manifests []manifest, servers []APIServer, looked, notes
 	}
 	if len(manifests) > 0 {
 		return &NotFoundError{
-			Reason: "no static pod in " + places + " runs etcd, though there are others: its manifest was moved away, or etcd runs elsewhere",
-			Instead: "put etcd's manifest back, or reach etcd directly: --endpoints https://HOST:2379 --cacert " +
-				d.at("/etc/kubernetes/pki/etcd/ca.crt") + " --cert FILE --key FILE",
+			Reason:  "no static pod in " + places + " runs etcd, though there are others: its manifest was moved away, or etcd runs elsewhere",
+			Instead: "put etcd's manifest back, or ask another member, " + elsewhere,
 		}
 	}
 	return &NotFoundError{
@@ -100,6 +99,9 @@ func (d disk) apiServersEtcd(manifests []manifest, servers []APIServer) *NotFoun
 		reason.Reason = "the API server here uses the etcd at " + urls[0] + ", which no static pod runs: its manifest was moved away, or it is a system service"
 	}
 	reason.Instead = directly(strings.Join(urls, ","), d.files(files[0]))
+	if slices.ContainsFunc(parseAddresses(urls[0]), address.isLocal) { // which may be stopped
+		reason.Instead = "ask another member, " + elsewhere + "; or, where etcd is a system service: " + reason.Instead
+	}
 	return reason
 }
 
