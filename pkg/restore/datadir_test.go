@@ -108,7 +108,7 @@ func TestReadAcrossGrowth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close() //nolint:errcheck // only read
+	defer file.Close()
 	size, err := sizeOf(file)()
 	if err != nil {
 		t.Fatal(err)
