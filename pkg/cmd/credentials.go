@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -88,6 +89,8 @@ func (t *target) tlsFiles() tlsFiles {
 	return tlsFiles{t.getenv("ETCDCTL_CACERT"), t.getenv("ETCDCTL_CERT"), t.getenv("ETCDCTL_KEY")}
 }
 
+// read reads the files that were given. One that holds nothing is an error, not one that
+// was not given: without an authority the system's would do.
 func (f tlsFiles) read() (*pemBundle, error) {
 	b := &pemBundle{FromCA: f.ca, FromCert: f.cert, FromKey: f.key}
 	for _, file := range []struct {
@@ -105,6 +108,12 @@ func (f tlsFiles) read() (*pemBundle, error) {
 			return nil, fmt.Errorf("read etcd's %s: %w", file.what, err)
 		case err != nil:
 			return nil, withHint(fmt.Errorf("read etcd's %s: %w", file.what, err), certFilesHint)
+		}
+		if len(data) == 0 {
+			return nil, fmt.Errorf("read etcd's %s: %s is empty", file.what, file.path)
+		}
+		if block, _ := pem.Decode(data); block == nil {
+			return nil, fmt.Errorf("read etcd's %s: %s holds nothing in PEM", file.what, file.path)
 		}
 		*file.into = data
 	}

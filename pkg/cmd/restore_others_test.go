@@ -94,7 +94,7 @@ func wantOneCluster(t *testing.T, dirs []string) {
 	t.Helper()
 	var first *restore.DataDir
 	for _, dir := range dirs {
-		data, err := restore.ReadDataDir(t.Context(), dir)
+		data, err := restore.ReadDatabase(t.Context(), filepath.Join(dir, "member", "snap", "db"))
 		if err != nil {
 			t.Fatal(err)
 		}

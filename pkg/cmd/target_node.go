@@ -96,9 +96,9 @@ func (t *target) onNodeOf(ctx context.Context, local *discover.Local, cluster di
 	if err != nil {
 		return nil, err
 	}
-	n := &nodeSearch{cluster: cluster, options: options, timeout: t.timeout}
-	known, origin := n.readDisk(ctx)
-	notes = append(slices.Concat(local.Notes, notes), n.ownState(ctx)...)
+	n := &nodeSearch{cluster: cluster, root: t.nodeRoot, options: options, timeout: t.timeout}
+	notes = slices.Concat(local.Notes, notes, n.readData(ctx), n.ownState(ctx))
+	known, origin := n.known()
 
 	r := n.reach(known)
 	from, members, err := etcd.AnyMembers(ctx, r.sources, t.timeout)
@@ -107,7 +107,7 @@ func (t *target) onNodeOf(ctx context.Context, local *discover.Local, cluster di
 	}
 	if err != nil {
 		t.log.Info("no member answers", "because", err)
-		r.notes = append(notes, "no member answers: those shown are from "+origin)
+		r.notes = append(append(notes, n.loopback()...), "no member answers: those shown are from "+origin)
 		return r, nil
 	}
 	t.log.Info("members found", "as listed by", from)
@@ -115,27 +115,41 @@ func (t *target) onNodeOf(ctx context.Context, local *discover.Local, cluster di
 		return nil, err
 	}
 	r = n.reach(members)
-	r.notes = notes
+	r.notes = append(notes, n.checkOwn(ctx, &r.sources[0], members)...)
 	return r, nil
 }
 
 // nodeSearch looks for the members of a cluster from one of its nodes.
 type nodeSearch struct {
 	cluster discover.LocalCluster
+	root    string // of the node's disk
 	options etcd.Options
 	timeout time.Duration
 	data    *restore.DataDir // nil where it could not be read
 }
 
-// readDisk is who the disk says is a member, and where that stands: the member's own
+// readData reads the own member's database, or says why it can't: damage there may be why
+// etcd does not run.
+func (n *nodeSearch) readData(ctx context.Context) []string {
+	if n.cluster.Database == "" {
+		return nil
+	}
+	data, err := restore.ReadDatabase(ctx, n.cluster.Database)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), ctx.Err() != nil:
+		return nil
+	case err != nil:
+		return []string{"this node's member can't be looked into: " + err.Error()}
+	}
+	n.data = data
+	return nil
+}
+
+// known is who the disk says is a member, and where that stands: the member's own
 // database, else what it was started with, else what the API server uses.
-func (n *nodeSearch) readDisk(ctx context.Context) (members []etcd.Member, origin string) {
-	if n.cluster.DataDir != "" {
-		data, err := restore.ReadDataDir(ctx, n.cluster.DataDir)
-		if err == nil && len(data.Members) > 0 {
-			n.data = data
-			return data.Members, data.Database + ", as this node's member last knew them"
-		}
+func (n *nodeSearch) known() (members []etcd.Member, origin string) {
+	if n.data != nil && len(n.data.Members) > 0 {
+		return n.data.Members, n.data.Database + ", as this node's member last knew them"
 	}
 	for _, peer := range n.cluster.Peers {
 		members = append(members, etcd.Member{Name: peer.Name, PeerURLs: peer.URLs, ClientURLs: n.guessClients(peer)})
@@ -182,15 +196,20 @@ func (n *nodeSearch) ownState(ctx context.Context) []string {
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return nil
 	}
-	note := "this node's etcd does not run: nothing listens on " + u.Host
-	if dir := n.cluster.DataDir; dir != "" {
-		note += "; its data is in " + dir
-		if n.data != nil {
-			note += fmt.Sprintf(", up to revision %d and what its log holds besides", n.data.Revision)
-		}
-		note += "; keep a copy of it before anything is changed: cp -a " + shellQuote(dir) + " " + shellQuote(dir+".copy")
+	return []string{"this node's etcd does not run: nothing listens on " + u.Host + n.dataLeft()}
+}
+
+// dataLeft tells of the data of a member that does not run, to go on with a sentence.
+func (n *nodeSearch) dataLeft() string {
+	dir := n.cluster.DataDir
+	if dir == "" {
+		return ""
 	}
-	return []string{note}
+	note := "; its data is in " + dir
+	if n.data != nil {
+		note += fmt.Sprintf(", up to revision %d and what its log holds besides", n.data.Revision)
+	}
+	return note + "; keep a copy of it before anything is changed: cp -a " + shellQuote(dir) + " " + shellQuote(dir+".copy")
 }
 
 // reach opens the own member on this node and the others by their client URLs.

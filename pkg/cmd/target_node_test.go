@@ -253,6 +253,13 @@ func TestOnNodeCertificates(t *testing.T) {
 	if _, _, errOut = d.run("status"); strings.Count(errOut, "ca.crt: no such file") != 1 {
 		t.Errorf("no authority: %s", errOut)
 	}
+	d.write(pki+"/ca.crt", string(d.cluster.Authority.PEM)) // a full disk left the pair empty
+	d.write(pki+"/healthcheck-client.crt", "")
+	d.write(pki+"/healthcheck-client.key", "")
+	code, _, errOut = d.run("status")
+	if code != exitError || !strings.Contains(errOut, probe+".crt is empty") {
+		t.Errorf("empty pair: exit code %d, %s", code, errOut)
+	}
 	good := writePair(t, d.cluster.Authority, etcdtest.Leaf{})
 	code, out, errOut := d.run("status", "--cacert", good.ca, "--cert", good.cert, "--key", good.key)
 	if code != exitOK || !strings.Contains(out, "1 of 1 members healthy") {
@@ -330,7 +337,7 @@ func TestMembersOfTheManifest(t *testing.T) {
 		Peers:   []discover.Peer{{Name: "a", URLs: []string{"https://10.0.0.1:2380"}}, {Name: "b", URLs: []string{"https://[fd00::2]:2380"}}},
 		Servers: []string{"https://10.0.0.1:4001", "https://10.0.0.3:4001"},
 	}}
-	members, origin := n.readDisk(t.Context())
+	members, origin := n.known()
 	want := []etcd.Member{
 		{Name: "a", PeerURLs: []string{"https://10.0.0.1:2380"}, ClientURLs: []string{"https://10.0.0.1:4001"}},
 		{Name: "b", PeerURLs: []string{"https://[fd00::2]:2380"}, ClientURLs: []string{"https://[fd00::2]:4001"}},

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -113,6 +114,13 @@ func TestCertificates(t *testing.T) {
 	now := time.Now()
 	good, other, expired := writeCert(t, etcdtest.Leaf{}), writeCert(t, etcdtest.Leaf{}), writeCert(t, etcdtest.Expired("client"))
 	future := writeCert(t, etcdtest.Leaf{NotBefore: now.Add(time.Hour), NotAfter: now.Add(2 * time.Hour)})
+	dir := t.TempDir()
+	empty, text := filepath.Join(dir, "empty.pem"), filepath.Join(dir, "text.pem")
+	for name, content := range map[string]string{empty: "", text: "to do\n"} {
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, test := range []struct {
 		name  string
 		files tlsFiles
@@ -125,6 +133,10 @@ func TestCertificates(t *testing.T) {
 		{"key of another", tlsFiles{good.ca, good.cert, other.key}, []string{good.cert, other.key, "private key does not match"}, nil},
 		{"expired", expired, []string{expired.cert, "ended at " + now.Add(-24*time.Hour).UTC().Format("2006-01-02T")}, etcd.ErrExpired},
 		{"not yet valid", future, []string{future.cert, "begins at"}, etcd.ErrExpired},
+		{"empty authority", tlsFiles{ca: empty}, []string{"read etcd's authority", empty + " is empty"}, nil},
+		{"empty pair", tlsFiles{good.ca, empty, empty}, []string{"read etcd's client certificate", empty + " is empty"}, nil},
+		{"empty key", tlsFiles{good.ca, good.cert, empty}, []string{"read etcd's client key", empty + " is empty"}, nil},
+		{"no PEM", tlsFiles{ca: text}, []string{"read etcd's authority", text + " holds nothing in PEM"}, nil},
 		{"no certificate", tlsFiles{ca: good.key}, []string{good.key, "holds no PEM certificate"}, nil},
 	} {
 		bundle, err := test.files.read()

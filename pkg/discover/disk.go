@@ -15,6 +15,9 @@ import (
 // has them and come out as this process opens them.
 type disk struct{ root string }
 
+// errNoFile: it is a directory, a pipe, a socket or a device.
+var errNoFile = errors.New("it is no regular file")
+
 // maxLinks bounds the symbolic links of one path, as Linux does (path_resolution(7)).
 const maxLinks = 40
 
@@ -33,6 +36,10 @@ func (d disk) resolve(name string) string {
 	for links := 0; len(rest) > 0; {
 		next := filepath.Join(resolved, rest[0])
 		rest = rest[1:]
+		if next == "/" { // the root's own links are this process's
+			resolved = next
+			continue
+		}
 		target, err := os.Readlink(filepath.Join(d.root, next))
 		if err != nil || links == maxLinks {
 			resolved = next
@@ -47,9 +54,17 @@ func (d disk) resolve(name string) string {
 	return resolved
 }
 
-// read reads a whole file of the node.
+// read reads a whole file of the node; a pipe's other end might never come.
 func (d disk) read(name string) ([]byte, error) {
-	data, err := os.ReadFile(d.at(name))
+	name = d.at(name)
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, fmt.Errorf("read %w", bareOp(err))
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("read %s: %w", name, errNoFile)
+	}
+	data, err := os.ReadFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("read %w", bareOp(err))
 	}
@@ -71,11 +86,27 @@ func (d disk) exists(name string) bool {
 	return err == nil
 }
 
-// glob are the node's paths that match, in order.
+func (d disk) isDir(name string) bool {
+	info, err := os.Stat(d.at(name))
+	return err == nil && info.IsDir()
+}
+
+// glob are the node's paths that match in their last element, in order.
 func (d disk) glob(pattern string) []string {
-	found, err := filepath.Glob(filepath.Join(d.at(filepath.Dir(pattern)), filepath.Base(pattern)))
+	dir, base := filepath.Split(pattern)
+	entries, err := os.ReadDir(d.at(dir))
 	if err != nil {
-		panic("discover: internal error: bad pattern " + pattern)
+		return nil // as what is not there
+	}
+	var found []string
+	for _, entry := range entries {
+		matches, err := filepath.Match(base, entry.Name())
+		if err != nil {
+			panic("discover: internal error: bad pattern " + pattern)
+		}
+		if matches {
+			found = append(found, filepath.Join(dir, entry.Name()))
+		}
 	}
 	return found
 }

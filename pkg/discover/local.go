@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"strings"
 
@@ -30,6 +31,8 @@ type LocalCluster struct {
 	// certificate must carry there; empty: the URL's host.
 	URL, ServerName string
 	DataDir         string // empty where nothing says it
+	// Database is the file in DataDir that etcd keeps its state in.
+	Database string
 	// Peers are the members of --initial-cluster, as of when the member was made.
 	Peers []Peer
 	// Servers are the API server's --etcd-servers on other nodes.
@@ -38,6 +41,10 @@ type LocalCluster struct {
 	// first. They are paths only: none was read, and one may be missing.
 	Certificates []CertificateFiles
 }
+
+// databaseFile is where the database stands in a data directory (etcd
+// server/storage/datadir).
+const databaseFile = "member/snap/db"
 
 // Peer is a member by its name and peer URLs.
 type Peer struct {
@@ -65,10 +72,14 @@ func ReadNode(root string) (*Local, error) {
 	if err != nil {
 		return nil, err
 	}
-	local := &Local{Node: node, Notes: notes}
+	manifests, doubles := onePerPod(manifests)
+	local := &Local{Node: node, Notes: slices.Concat(notes, doubles)}
 	seen := d.recogniseLocal(manifests, local)
 	servers := readAPIServers(podsIn(manifests))
 	if len(seen) == 0 {
+		if moved := d.movedAway(node); moved != nil {
+			return nil, moved
+		}
 		return nil, d.notOnNode(manifests, servers, looked, notes)
 	}
 	for _, cluster := range groupClusters(seen, servers, nil) {
@@ -141,7 +152,8 @@ func (d disk) localCluster(cluster Cluster, seen []sighting, manifests []manifes
 	}
 	c.URL, c.ServerName = ownURL(pod)
 	if dir := pod.Settings["data-dir"].Value; dir != "" {
-		c.DataDir = d.at(hostPath(own.object, containerOf(own), dir))
+		dir = hostPath(own.object, containerOf(own), dir)
+		c.DataDir, c.Database = d.at(dir), d.at(path.Join(dir, databaseFile))
 	}
 	c.Certificates = d.certificates(own, manifests)
 	return c

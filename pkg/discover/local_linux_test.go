@@ -52,3 +52,16 @@ func readAsNobody(t *testing.T, root string) (*Local, error) {
 	}
 	return ReadNode(root)
 }
+
+// A pipe among the manifests is noted: reading it would wait for its writer for ever.
+func TestPipeAmongManifests(t *testing.T) {
+	root := copyNode(t, "kubeadm")
+	pipe := filepath.Join(root, kubeadmManifests, "pipe.yaml")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	local, _ := readOne(t, root)
+	if len(local.Notes) != 1 || !strings.Contains(local.Notes[0], pipe+": it is no regular file") {
+		t.Errorf("notes %q", local.Notes)
+	}
+}

@@ -34,7 +34,7 @@ func TestReadNode(t *testing.T) {
 	}{
 		{"kubeadm", LocalCluster{
 			Manifest: "/etc/kubernetes/manifests/etcd.yaml", MemberName: "node1",
-			URL: "https://127.0.0.1:2379", ServerName: "localhost", DataDir: "/srv/etcd",
+			URL: "https://127.0.0.1:2379", ServerName: "localhost", DataDir: "/srv/etcd", Database: "/srv/etcd/member/snap/db",
 			Peers: []Peer{{"node0", []string{"https://10.0.0.10:2380"}}, {"node1", []string{"https://10.0.0.11:2380"}}},
 			Certificates: []CertificateFiles{
 				{etcd + "ca.crt", etcd + "healthcheck-client.crt", etcd + "healthcheck-client.key"},
@@ -44,7 +44,7 @@ func TestReadNode(t *testing.T) {
 		}},
 		{"rke2", LocalCluster{
 			Manifest: "/data/rke2/agent/pod-manifests/etcd.yaml", MemberName: "node0-3f1",
-			URL: "https://127.0.0.1:2379", ServerName: "localhost", DataDir: "/data/rke2/server/db/etcd",
+			URL: "https://127.0.0.1:2379", ServerName: "localhost", DataDir: "/data/rke2/server/db/etcd", Database: "/data/rke2/server/db/etcd/member/snap/db",
 			Peers: []Peer{{"node0-3f1", []string{"https://10.0.0.10:2380"}}},
 			Certificates: []CertificateFiles{
 				{"/data/rke2/server/tls/etcd/server-ca.crt", "/data/rke2/server/tls/etcd/client.crt", "/data/rke2/server/tls/etcd/client.key"},
@@ -73,6 +73,7 @@ func fromRoot(c LocalCluster, root string) LocalCluster {
 	cut := func(name *string) { *name = strings.TrimPrefix(*name, root) }
 	cut(&c.Manifest)
 	cut(&c.DataDir)
+	cut(&c.Database)
 	for i := range c.Certificates {
 		cut(&c.Certificates[i].CA)
 		cut(&c.Certificates[i].Cert)
@@ -182,7 +183,10 @@ func TestNotOnNode(t *testing.T) {
 		reason, instead []string
 	}{
 		{"worker", []string{"/etc/kubernetes/manifests", "/var/lib/rancher/rke2/agent/pod-manifests", "no control plane node"}, []string{"--on-node", "--node-root"}},
-		{"moved", []string{"https://127.0.0.1:2379", "moved away"}, []string{"--endpoints https://127.0.0.1:2379", "pki/apiserver-etcd-client.key"}},
+		{"moved", []string{"https://127.0.0.1:2379", "moved away"}, []string{
+			"on another control plane node, as root: kubectl etcd status --on-node", "a system service: ",
+			"--endpoints https://127.0.0.1:2379", "pki/apiserver-etcd-client.key",
+		}},
 		{"external", []string{"external etcd at https://10.9.0.1:2379,https://10.9.0.2:2379"}, []string{
 			"--endpoints https://10.9.0.1:2379,https://10.9.0.2:2379 --cacert " + onNode + "external/etc/kubernetes/pki/etcd/ca.crt",
 			" --cert " + onNode + "external/etc/kubernetes/pki/apiserver-etcd-client.crt --key ",
@@ -258,7 +262,7 @@ func TestLinksStayOnTheDisk(t *testing.T) {
 	d := disk{root}
 	for name, want := range map[string]string{
 		"/var/lib/etcd/member": "/data/etcd/member", "/var/lib/near/x": "/data/etcd/x", "/var/lib/up/etcd": "/data/etcd",
-		"/plain/../etc": "/etc", "/": "/",
+		"/plain/../etc": "/etc", "/": "/", "//var//./lib/etcd/": "/data/etcd",
 	} {
 		if got := d.at(name); got != filepath.Join(root, want) {
 			t.Errorf("%s lies at %s, want %s", name, got, want)

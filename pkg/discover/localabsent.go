@@ -23,9 +23,8 @@ func (d disk) notOnNode(manifests []manifest, servers []APIServer, looked, notes
 	}
 	if len(manifests) > 0 {
 		return &NotFoundError{
-			Reason: "no static pod in " + places + " runs etcd, though there are others: its manifest was moved away, or etcd runs elsewhere",
-			Instead: "put etcd's manifest back, or reach etcd directly: --endpoints https://HOST:2379 --cacert " +
-				d.at("/etc/kubernetes/pki/etcd/ca.crt") + " --cert FILE --key FILE",
+			Reason:  "no static pod in " + places + " runs etcd, though there are others: its manifest was moved away, or etcd runs elsewhere",
+			Instead: "put etcd's manifest back, or ask another member, " + elsewhere,
 		}
 	}
 	return &NotFoundError{
@@ -65,8 +64,8 @@ func (d disk) systemService() *NotFoundError {
 	files := d.files(clientFiles{settings["trusted-ca-file"].Value, settings["cert-file"].Value, settings["key-file"].Value})
 	if files.ca != "" {
 		if admins := d.glob(filepath.Join(filepath.Dir(settings["trusted-ca-file"].Value), "admin-*-key.pem")); len(admins) > 0 {
-			files.key = admins[0]
-			files.cert = strings.TrimSuffix(files.key, "-key.pem") + ".pem"
+			files.key = d.at(admins[0])
+			files.cert = d.at(strings.TrimSuffix(admins[0], "-key.pem") + ".pem")
 		}
 	}
 	url := settings.clientAddress().dialable()
@@ -100,6 +99,9 @@ func (d disk) apiServersEtcd(manifests []manifest, servers []APIServer) *NotFoun
 		reason.Reason = "the API server here uses the etcd at " + urls[0] + ", which no static pod runs: its manifest was moved away, or it is a system service"
 	}
 	reason.Instead = directly(strings.Join(urls, ","), d.files(files[0]))
+	if slices.ContainsFunc(parseAddresses(urls[0]), address.isLocal) { // which may be stopped
+		reason.Instead = "ask another member, " + elsewhere + "; or, where etcd is a system service: " + reason.Instead
+	}
 	return reason
 }
 

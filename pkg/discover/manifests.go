@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -46,11 +47,11 @@ func (d disk) manifestDirs() []string {
 // winning, else the default (docs.rke2.io, install/configuration).
 func (d disk) rke2DataDir() string {
 	found := rke2DataDir
-	for _, name := range append([]string{d.at(rke2Config)}, d.glob(rke2Config+".d/*.yaml")...) {
+	for _, name := range append([]string{rke2Config}, d.glob(rke2Config+".d/*.yaml")...) {
 		var config struct {
 			DataDir string `json:"data-dir"`
 		}
-		data, err := os.ReadFile(name)
+		data, err := d.read(name)
 		if err == nil && yaml.Unmarshal(data, &config) == nil {
 			found = cmp.Or(config.DataDir, found)
 		}
@@ -63,9 +64,8 @@ func (d disk) rke2DataDir() string {
 // may not be read is an error.
 func (d disk) readManifests(node string) (manifests []manifest, looked, notes []string, err error) {
 	for _, dir := range d.manifestDirs() {
-		dir = d.at(dir)
-		looked = append(looked, dir)
-		entries, err := os.ReadDir(dir)
+		looked = append(looked, d.at(dir))
+		entries, err := os.ReadDir(d.at(dir))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -73,10 +73,11 @@ func (d disk) readManifests(node string) (manifests []manifest, looked, notes []
 			return nil, looked, nil, fmt.Errorf("read static pod manifests: %w", bareOp(err))
 		}
 		for _, entry := range entries {
-			if entry.IsDir() || strings.HasPrefix(entry.Name(), ".") { // as kubelet does (config/file.go)
+			name := filepath.Join(dir, entry.Name())
+			if strings.HasPrefix(entry.Name(), ".") || d.isDir(name) { // as kubelet does (config/file.go)
 				continue
 			}
-			m, err := readManifest(filepath.Join(dir, entry.Name()), node)
+			m, err := d.readManifest(name, node)
 			switch {
 			case errors.Is(err, fs.ErrPermission):
 				return nil, looked, nil, err
@@ -90,19 +91,45 @@ func (d disk) readManifests(node string) (manifests []manifest, looked, notes []
 	return manifests, looked, notes, nil
 }
 
+// onePerPod keeps the first manifest of each pod, and notes the others: kubelet may run
+// either.
+func onePerPod(manifests []manifest) (kept []manifest, notes []string) {
+	for _, m := range manifests {
+		at := slices.IndexFunc(kept, func(k manifest) bool { return k.pod.Namespace == m.pod.Namespace && k.pod.Name == m.pod.Name })
+		switch {
+		case at < 0:
+			kept = append(kept, m)
+		case !sameFile(kept[at].path, m.path):
+			notes = append(notes, fmt.Sprintf("two manifests are of one pod, and kubelet may run either: %s, which is taken here, and %s: "+
+				"move the one that is not meant out of its directory", kept[at].path, m.path))
+		}
+	}
+	return kept, notes
+}
+
+// sameFile is true as well for one name of a file and another.
+func sameFile(a, b string) bool {
+	first, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	second, err := os.Stat(b)
+	return err == nil && os.SameFile(first, second)
+}
+
 // readManifest reads one static pod and gives it what kubelet adds: a namespace, the
 // node's name, and the mark of a static pod (kubelet/config/common.go, applyDefaults).
-func readManifest(name, node string) (*manifest, error) {
-	data, err := os.ReadFile(name)
+func (d disk) readManifest(name, node string) (*manifest, error) {
+	data, err := d.read(name)
 	if err != nil {
-		return nil, fmt.Errorf("read static pod manifest %w", bareOp(err))
+		return nil, fmt.Errorf("static pod manifest: %w", err)
 	}
-	m := &manifest{path: name}
+	m := &manifest{path: d.at(name)}
 	if err := yaml.Unmarshal(data, &m.pod); err != nil {
-		return nil, fmt.Errorf("%s is no pod: %w", name, err)
+		return nil, fmt.Errorf("%s is no pod: %w", m.path, err)
 	}
 	if m.pod.Kind != "Pod" || len(m.pod.Spec.Containers) == 0 {
-		return nil, fmt.Errorf("%s is no pod: its kind is %q, with %d containers", name, m.pod.Kind, len(m.pod.Spec.Containers))
+		return nil, fmt.Errorf("%s is no pod: its kind is %q, with %d containers", m.path, m.pod.Kind, len(m.pod.Spec.Containers))
 	}
 	m.pod.Namespace = cmp.Or(m.pod.Namespace, corev1.NamespaceDefault)
 	m.pod.Name += "-" + node

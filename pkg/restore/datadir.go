@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"path/filepath"
+	"os"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 )
@@ -19,12 +19,11 @@ type DataDir struct {
 // triesWhileWritten is how often a database that a running etcd changes is read anew.
 const triesWhileWritten = 20
 
-// ReadDataDir looks into a member's data directory, also while its etcd runs: nothing
+// ReadDatabase looks into the database of a member's data directory (member/snap/db), also while its etcd runs: nothing
 // is locked, mapped or written. etcd commits about ten times a second and writes over
 // pages of the state before the last; what was read counts only if no commit came
 // meanwhile. It does not tell whether the database is whole: Open does.
-func ReadDataDir(ctx context.Context, dir string) (*DataDir, error) {
-	path := filepath.Join(dir, "member", "snap", "db")
+func ReadDatabase(ctx context.Context, path string) (*DataDir, error) {
 	file, _, err := openRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("read database %s: %w", path, err)
@@ -32,11 +31,7 @@ func ReadDataDir(ctx context.Context, dir string) (*DataDir, error) {
 	defer file.Close() //nolint:errcheck // only read
 	found := &DataDir{Database: path}
 	for range triesWhileWritten {
-		info, err := file.Stat() // a running etcd makes it grow
-		if err != nil {
-			return nil, fmt.Errorf("read database %s: %w", path, bare(err))
-		}
-		switch whole, err := found.readOnce(ctx, file, info.Size()); {
+		switch whole, err := found.readOnce(ctx, file, sizeOf(file)); {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case whole && err != nil:
@@ -48,15 +43,31 @@ func ReadDataDir(ctx context.Context, dir string) (*DataDir, error) {
 	return nil, fmt.Errorf("read database %s: it is changed faster than it can be read", path)
 }
 
-// readOnce reads the state of the last commit; whole: that is still the last one.
-func (d *DataDir) readOnce(ctx context.Context, r io.ReaderAt, size int64) (whole bool, err error) {
+func sizeOf(file *os.File) func() (int64, error) {
+	return func() (int64, error) {
+		info, err := file.Stat()
+		if err != nil {
+			return 0, bare(err)
+		}
+		return info.Size(), nil
+	}
+}
+
+// readOnce reads the state of the last commit; whole: that is still the last one, and
+// the file did not grow for one that came before the first look at it.
+func (d *DataDir) readOnce(ctx context.Context, r io.ReaderAt, sizeNow func() (int64, error)) (whole bool, err error) {
+	size, err := sizeNow()
+	if err != nil {
+		return true, err
+	}
 	before, err := findMeta(r, size)
 	if err != nil {
 		return true, err // one of the two is valid at any moment
 	}
 	err = d.readState(ctx, r, size)
 	after, again := findMeta(r, size)
-	return again == nil && after.txid == before.txid, err
+	later, failed := sizeNow()
+	return again == nil && after.txid == before.txid && failed == nil && later == size, err
 }
 
 func (d *DataDir) readState(ctx context.Context, r io.ReaderAt, size int64) error {

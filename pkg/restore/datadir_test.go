@@ -18,12 +18,13 @@ import (
 
 // A data directory is read while its etcd runs and writes, as often as not right in the
 // middle of a commit, and after it has ended.
-func TestReadDataDirOfARunningMember(t *testing.T) {
+func TestReadDatabaseOfARunningMember(t *testing.T) {
 	cluster := etcdtest.Start(t, 3, etcdtest.Options{})
 	want, err := cluster.Open(0).Members(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	path := filepath.Join(cluster.Members[0].Dir, "member", "snap", "db")
 	ctx, stop := context.WithCancel(t.Context())
 	var writing errgroup.Group
 	writing.Go(func() error {
@@ -35,7 +36,7 @@ func TestReadDataDirOfARunningMember(t *testing.T) {
 	})
 	var last int64
 	for range 200 {
-		data, err := ReadDataDir(t.Context(), cluster.Members[0].Dir)
+		data, err := ReadDatabase(t.Context(), path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +54,7 @@ func TestReadDataDirOfARunningMember(t *testing.T) {
 	for _, m := range cluster.Members {
 		m.Stop()
 	}
-	data, err := ReadDataDir(t.Context(), cluster.Members[0].Dir)
+	data, err := ReadDatabase(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +69,7 @@ func TestReadDataDirOfARunningMember(t *testing.T) {
 	if diff := cmp.Diff(byID, got); diff != "" {
 		t.Errorf("members (-as etcd lists them +read):\n%s", diff)
 	}
-	if data.Revision != status.Revision || data.Database != filepath.Join(cluster.Members[0].Dir, "member", "snap", "db") {
+	if data.Revision != status.Revision || data.Database != path {
 		t.Errorf("got %+v, want revision %d", data, status.Revision)
 	}
 }
@@ -89,6 +90,42 @@ func (c *changing) ReadAt(p []byte, at int64) (int, error) {
 	return bytes.NewReader(content).ReadAt(p, at)
 }
 
+// sizes are what a file is found to have, one after the other; the last one stays.
+func sizes(found ...int64) func() (int64, error) {
+	return func() (int64, error) {
+		size := found[0]
+		found = found[min(1, len(found)-1):]
+		return size, nil
+	}
+}
+
+// A commit that makes the file grow right after its size was taken is no damage.
+func TestReadAcrossGrowth(t *testing.T) {
+	cluster := etcdtest.Start(t, 1, etcdtest.Options{})
+	cluster.Fill(10, 100)
+	cluster.Members[0].Stop()
+	file, err := os.Open(filepath.Join(cluster.Members[0].Dir, "member", "snap", "db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	size, err := sizeOf(file)()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const before = 8192
+	if whole, err := (&DataDir{}).readOnce(t.Context(), file, sizes(before)); !whole || !errors.Is(err, ErrDamaged) {
+		t.Errorf("cut off: %t, %v", whole, err)
+	}
+	grows := sizes(before, size)
+	if whole, _ := (&DataDir{}).readOnce(t.Context(), file, grows); whole {
+		t.Error("its growth was not seen")
+	}
+	if whole, err := (&DataDir{}).readOnce(t.Context(), file, grows); !whole || err != nil {
+		t.Errorf("read anew: %t, %v", whole, err)
+	}
+}
+
 // What was read across a commit does not count, wherever that came.
 func TestReadAcrossACommit(t *testing.T) {
 	cluster := etcdtest.Start(t, 1, etcdtest.Options{})
@@ -103,7 +140,7 @@ func TestReadAcrossACommit(t *testing.T) {
 		}
 		states[i] = content
 	}
-	size := int64(min(len(states[0]), len(states[1])))
+	size := sizes(int64(min(len(states[0]), len(states[1]))))
 	undisturbed := &changing{states[0], nil, 1 << 20}
 	if whole, err := (&DataDir{}).readOnce(t.Context(), undisturbed, size); !whole || err != nil {
 		t.Fatalf("without a commit: %t, %v", whole, err)
@@ -118,19 +155,15 @@ func TestReadAcrossACommit(t *testing.T) {
 	}
 }
 
-func TestReadDataDirOfNothing(t *testing.T) {
-	dir := t.TempDir()
-	if _, err := ReadDataDir(t.Context(), dir); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("empty: %v", err)
-	}
-	path := filepath.Join(dir, "member", "snap", "db")
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
+func TestReadDatabaseOfNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	if _, err := ReadDatabase(t.Context(), path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("none: %v", err)
 	}
 	if err := os.WriteFile(path, make([]byte, 64<<10), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadDataDir(t.Context(), dir); !errors.Is(err, ErrDamaged) {
+	if _, err := ReadDatabase(t.Context(), path); !errors.Is(err, ErrDamaged) {
 		t.Errorf("zeros: %v", err)
 	}
 }
