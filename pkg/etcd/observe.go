@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"regexp"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -93,8 +91,9 @@ func compose(readings []reading, at time.Time) Overview {
 	for i, row := range rows {
 		views[i] = row.view(alarms, highest)
 	}
+	unclaimed := unclaimedAlarms(alarms, views)
 	slices.SortStableFunc(views, func(a, b MemberView) int { return cmp.Compare(a.Name, b.Name) })
-	overview := Overview{At: at, Members: views, Disagree: disagree}
+	overview := Overview{At: at, Members: views, Alarms: unclaimed, Disagree: disagree}
 	overview.Verdict = judge(overview)
 	return overview
 }
@@ -115,7 +114,7 @@ func (r row) view(alarms map[ID][]string, highest map[ID]uint64) MemberView {
 		if v.Name == "" {
 			v.Name = r.member.ID.String()
 		}
-		v.Alarms = alarms[v.id()]
+		v.Alarms = v.alarmsIn(alarms)
 		return v
 	}
 	source := r.reading.source
@@ -123,7 +122,7 @@ func (r row) view(alarms map[ID][]string, highest map[ID]uint64) MemberView {
 	v.Pod, v.Node = source.Pod, source.Node
 	v.Status = r.reading.status
 	v.Quota = cmp.Or(quotaOf(v.Status), source.Quota, DefaultQuota)
-	v.Alarms = alarms[v.id()]
+	v.Alarms = v.alarmsIn(alarms)
 	v.Error, v.Err = describe(r.reading), r.reading.err
 	if v.Status != nil {
 		v.Lag = highest[v.Status.ClusterID] - min(v.Status.RaftIndex, highest[v.Status.ClusterID])
@@ -150,34 +149,4 @@ func highestIndex(readings []reading) map[ID]uint64 {
 		}
 	}
 	return highest
-}
-
-// statusAlarm is an alarm as Status.Errors has it: "memberID:123 alarm:NOSPACE".
-// It is there also without quorum, when AlarmList is not.
-var statusAlarm = regexp.MustCompile(`memberID:\s*(\d+)\s+alarm:\s*(\w+)`)
-
-// mergeAlarms is every alarm that anybody told of, by member.
-func mergeAlarms(readings []reading) map[ID][]string {
-	merged := map[ID][]string{}
-	add := func(id ID, alarm string) {
-		if !slices.Contains(merged[id], alarm) {
-			merged[id] = append(merged[id], alarm)
-			slices.Sort(merged[id])
-		}
-	}
-	for _, r := range readings {
-		for _, alarm := range r.alarms {
-			add(alarm.MemberID, alarm.Type)
-		}
-		if r.status == nil {
-			continue
-		}
-		for _, text := range r.status.Errors {
-			if match := statusAlarm.FindStringSubmatch(text); match != nil {
-				id, _ := strconv.ParseUint(match[1], 10, 64)
-				add(ID(id), match[2])
-			}
-		}
-	}
-	return merged
 }

@@ -21,6 +21,9 @@ type Source struct {
 type Overview struct {
 	At      time.Time    `json:"at"`
 	Members []MemberView `json:"members"`
+	// Alarms are those of no row: of the whole cluster (member 0), or of a member that
+	// is in no list any more.
+	Alarms []Alarm `json:"alarms,omitempty"`
 	// Disagree is true when members list different members or cluster IDs.
 	Disagree bool    `json:"disagree,omitempty"`
 	Verdict  Verdict `json:"verdict"`
@@ -65,6 +68,14 @@ func (v MemberView) learner() bool {
 }
 
 func (v MemberView) unstarted() bool { return v.Member != nil && v.Member.Name == "" }
+
+// alarmsIn are the member's own. One whose ID is unknown has none: 0 is the cluster's.
+func (v MemberView) alarmsIn(alarms map[ID][]string) []string {
+	if v.id() == 0 {
+		return nil
+	}
+	return alarms[v.id()]
+}
 
 func (v MemberView) has(alarm string) bool { return slices.Contains(v.Alarms, alarm) }
 

@@ -21,6 +21,7 @@ func judge(o Overview) Verdict {
 		j.critical("the members disagree about the cluster's members")
 	}
 	j.judgeQuorum()
+	j.judgeAlarms(o.Alarms)
 	for _, member := range o.Members {
 		j.judgeMember(member)
 	}
@@ -130,6 +131,18 @@ func (j *judgement) judgeQuorum() {
 	}
 	if j.Voters > 0 && j.Voters%2 == 0 {
 		j.warn("%d voters: an even number bears no more failures than one less", j.Voters)
+	}
+}
+
+// judgeAlarms judges those of no row. etcd refuses writes for them as for any other
+// (server/v3 etcdserver/apply, uberApplier).
+func (j *judgement) judgeAlarms(alarms []Alarm) {
+	for _, alarm := range alarms {
+		if alarm.MemberID == 0 {
+			j.critical("the cluster has the alarm %s (of no known member)", alarm.Type)
+		} else {
+			j.critical("the cluster has the alarm %s (of member %s, which is none of these)", alarm.Type, alarm.MemberID)
+		}
 	}
 }
 

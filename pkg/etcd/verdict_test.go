@@ -76,6 +76,10 @@ func TestVerdict(t *testing.T) {
 			"3 of 3 members healthy, leader a, quorum 2, can lose 1", "c has the alarm NOSPACE"},
 		{"corruption alarm, told only by Status", three(func(r *reading) { r.status.Errors = []string{"memberID:2  alarm:CORRUPT "} }), LevelCritical,
 			"2 of 3 members healthy, leader a, quorum 2, can lose none", "b has the alarm CORRUPT"},
+		{"corruption alarm of nobody, told only by Status", three(func(r *reading) { r.status.Errors = []string{" alarm:CORRUPT"} }), LevelCritical,
+			"3 of 3 members healthy, leader a, quorum 2, can lose 1", "the cluster has the alarm CORRUPT (of no known member)"},
+		{"alarm of a member that was removed", three(func(r *reading) { r.alarms = []Alarm{{0xdead, "NOSPACE"}} }), LevelCritical,
+			"3 of 3 members healthy, leader a, quorum 2, can lose 1", "the cluster has the alarm NOSPACE (of member dead, which is none of these)"},
 		{"other cluster", three(func(r *reading) { r.status.ClusterID = 8 }), LevelCritical, "", "disagree"},
 		{"other list", three(func(r *reading) { r.members = listOf(2) }), LevelCritical, "", "disagree"},
 		{"nearly full", three(func(r *reading) { r.status.DBSizeQuota, r.status.DBSize = 100, 90 }), LevelWarning, "", "c uses 90% of its quota"},
@@ -108,6 +112,27 @@ func TestVerdict(t *testing.T) {
 				t.Errorf("reasons %q, want %q among them", v.Reasons, test.reason)
 			}
 		})
+	}
+}
+
+// The cluster's alarm, of member 0, is not that of a pod of whose member nothing is known.
+func TestAlarmsFindTheirRows(t *testing.T) {
+	overview := compose([]reading{
+		change(said(1, 1), func(r *reading) {
+			r.alarms = []Alarm{{0, "CORRUPT"}, {7, "NOSPACE"}, {1, "NOSPACE"}}
+			r.status.Errors = []string{"alarm:CORRUPT", "memberID:7 alarm:CORRUPT"}
+		}),
+		silent("stranger"),
+	}, time.Now())
+	got := map[string][]string{}
+	for _, row := range overview.Members {
+		got[row.Name] = row.Alarms
+	}
+	if diff := cmp.Diff(map[string][]string{"a": {"NOSPACE"}, "stranger": nil}, got); diff != "" {
+		t.Errorf("alarms of the rows (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]Alarm{{0, "CORRUPT"}, {7, "CORRUPT"}, {7, "NOSPACE"}}, overview.Alarms); diff != "" {
+		t.Errorf("the others (-want +got):\n%s", diff)
 	}
 }
 
