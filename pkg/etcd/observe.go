@@ -33,6 +33,7 @@ type reading struct {
 	members []Member
 	alarms  []Alarm
 	health  error // why a linearizable read did not come back; nil also where none was tried
+	passed  bool  // one did
 }
 
 // look asks one source. Status comes first and alone: without it the other answers
@@ -66,10 +67,19 @@ func (r *reading) ask(ctx context.Context) {
 	if r.status.Leader != 0 {
 		asked.Go(func() { r.alarms, _ = r.source.Reader.Alarms(ctx) })
 		if reader, ok := r.source.Reader.(HealthReader); ok {
-			asked.Go(func() { r.health = overdue(ctx, reader.Health(ctx)) })
+			asked.Go(func() {
+				r.health = overdue(ctx, reader.Health(ctx))
+				r.passed = r.health == nil
+			})
 		}
 	}
 	asked.Wait()
+}
+
+// failed tells whether a linearizable read through it can't pass. That none came back
+// while we waited is no such thing.
+func (r *reading) failed() bool {
+	return r.status != nil && (r.status.Leader == 0 || r.health != nil && !errors.Is(r.health, context.DeadlineExceeded))
 }
 
 // overdue is err, or that the time was up: a way in that is given up half-way says
@@ -126,6 +136,7 @@ func (r row) view(alarms map[ID][]string, highest map[ID]uint64) MemberView {
 	v.Error, v.Err = describe(r.reading), r.reading.err
 	if v.Status != nil {
 		v.Lag = highest[v.Status.ClusterID] - min(v.Status.RaftIndex, highest[v.Status.ClusterID])
+		v.passed, v.failed = r.reading.passed, r.reading.failed()
 		v.Healthy = r.reading.health == nil && v.Member != nil && !v.unstarted() &&
 			v.Status.Leader != 0 && !v.has("CORRUPT")
 	}

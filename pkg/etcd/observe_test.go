@@ -185,6 +185,31 @@ func TestObserveAlarmsOfNoMember(t *testing.T) {
 	}
 }
 
+// A member whose data is in doubt is not healthy, but takes part in the quorum.
+func TestObserveCorruptMemberHasQuorum(t *testing.T) {
+	cluster := etcdtest.Start(t, 1, etcdtest.Options{Plain: true})
+	cluster.RaiseAlarm(cluster.Members[0].ID(), pb.AlarmType_CORRUPT)
+	v := etcd.Observe(t.Context(), cluster.Sources(), deadline).Verdict
+	if v.Level != etcd.LevelCritical || v.Healthy != 0 || v.HasQuorum == nil || !*v.HasQuorum {
+		t.Errorf("verdict %+v", v)
+	}
+}
+
+// late is a Reader whose linearizable reads are never back in time.
+type late struct{ etcd.HealthReader }
+
+func (late) Health(context.Context) error { return context.DeadlineExceeded }
+
+func TestObserveLateReadsAreNoLostQuorum(t *testing.T) {
+	cluster := etcdtest.Start(t, 1, etcdtest.Options{Plain: true})
+	sources := cluster.Sources()
+	sources[0].Reader = late{cluster.Open(0)}
+	v := etcd.Observe(t.Context(), sources, deadline).Verdict
+	if v.Level != etcd.LevelCritical || v.HasQuorum != nil || v.Summary != "0 of 1 members healthy, leader a, quorum unknown" {
+		t.Errorf("verdict %+v", v)
+	}
+}
+
 func TestObserveEndsWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -45,6 +45,9 @@ type MemberView struct {
 	Error   string `json:"error,omitempty"`
 	// Err is what Error tells in few words, for errors.Is and errors.As.
 	Err error `json:"-"`
+	// A linearizable read through it passed, or can't pass. Neither: it wasn't tried, or
+	// didn't come back in time, which says nothing about etcd.
+	passed, failed bool
 }
 
 // Leads tells whether the member calls itself the leader.
@@ -100,7 +103,8 @@ type Verdict struct {
 	// CanLose is how many voters may still fail before writes stop; negative when
 	// quorum is lost or unknown.
 	CanLose int `json:"canLose"`
-	// HasQuorum: a linearizable read passed. Nil when no voter could be reached, which
-	// says nothing about etcd.
+	// HasQuorum: a linearizable read passed, whatever else is wrong. Nil when no voter could
+	// be reached, or too few to tell where reads did not come back in time: neither says
+	// anything about etcd.
 	HasQuorum *bool `json:"hasQuorum,omitempty"`
 }
