@@ -130,8 +130,11 @@ func highestIndex(candidates []candidate) (highest uint64) {
 // warn says what a snapshot of this member may lack. It is taken all the same: without
 // a better member it is the best there is.
 func (c candidate) warn(highest uint64) (warnings []string) {
-	if c.corrupt() {
+	switch {
+	case c.corruptAs(c.status.MemberID):
 		warnings = append(warnings, c.Name+" has the alarm CORRUPT: its data differs from the other members'")
+	case c.corruptAs(0):
+		warnings = append(warnings, "the cluster has the alarm CORRUPT: its members' data differ, and whether "+c.Name+"'s is right etcd can't tell")
 	}
 	if c.alone() {
 		warnings = append(warnings, c.promise()...)
@@ -162,11 +165,12 @@ func (c candidate) leads() bool { return c.status.Leader == c.status.MemberID }
 
 func (c candidate) behind(highest uint64) bool { return c.status.RaftApplied+maxLag < highest }
 
-// corrupt reads Status.Errors, which has alarms as "memberID:123 alarm:CORRUPT".
-func (c candidate) corrupt() bool {
-	return slices.ContainsFunc(c.status.Errors, func(text string) bool {
-		return strings.Contains(text, "CORRUPT") && strings.Contains(text, fmt.Sprint(uint64(c.status.MemberID)))
-	})
+// corrupt: by the alarm, etcd holds its data for wrong, or can't tell whose is.
+func (c candidate) corrupt() bool { return c.corruptAs(c.status.MemberID) || c.corruptAs(0) }
+
+// corruptAs tells whether there is a CORRUPT alarm of that member; 0: of the whole cluster.
+func (c candidate) corruptAs(id etcd.ID) bool {
+	return slices.Contains(c.status.Alarms(), etcd.Alarm{MemberID: id, Type: "CORRUPT"})
 }
 
 func falseFirst(a, b bool) int {

@@ -33,6 +33,9 @@ func TestRank(t *testing.T) {
 			member("corrupt", 3, func(s *etcd.Status) { s.Errors = []string{"memberID:3 alarm:CORRUPT"} }),
 			leader, member("fine", 2, func(s *etcd.Status) { s.Errors = []string{"memberID:3 alarm:CORRUPT"} }),
 		}, "fine leader corrupt"},
+		{"another's number that begins alike", []candidate{
+			member("fine", 3, func(s *etcd.Status) { s.Errors = []string{"memberID:33 alarm:CORRUPT"} }), leader,
+		}, "fine leader"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -50,6 +50,21 @@ func TestDoubtfulMemberIsNamed(t *testing.T) {
 	}
 }
 
+// etcd raises CORRUPT for member 0 when it can't tell whose data is wrong.
+func TestSnapshotUnderTheClustersAlarmIsDoubtful(t *testing.T) {
+	cluster := etcdtest.Start(t, 1, etcdtest.Options{Plain: true})
+	client := cluster.Open(0)
+	cluster.RaiseAlarm(0, pb.AlarmType_CORRUPT)
+	var out bytes.Buffer
+	report, err := WriteTo(t.Context(), []Source{{Name: "a", Client: client}}, &out, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := fmt.Sprint(report.Warnings); !strings.Contains(text, "the cluster has the alarm CORRUPT") {
+		t.Errorf("warnings %q, want the alarm", report.Warnings)
+	}
+}
+
 // Two of three members are gone: the last one's data is saved, and is what it had applied.
 func TestSnapshotWithoutQuorum(t *testing.T) {
 	cluster := etcdtest.Start(t, 3, etcdtest.Options{})

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
 // Ctl reads a member through etcdctl: Run runs it with args appended and returns
@@ -77,10 +79,20 @@ func (c *Ctl) Health(ctx context.Context) error {
 		return fmt.Errorf("etcdctl endpoint health: %d answers, want one", len(answers))
 	}
 	answer := answers[0]
-	if answer.Health || strings.HasPrefix(answer.Error, "Active Alarm(s)") {
+	if answer.Health || ctlReadPassed(answer.Error) {
 		return nil
 	}
+	if answer.Error == context.DeadlineExceeded.Error() { // etcdctl's own, --command-timeout
+		return fmt.Errorf("linearizable read: %w", context.DeadlineExceeded)
+	}
 	return fmt.Errorf("linearizable read: %s", answer.Error)
+}
+
+// ctlReadPassed knows the errors that etcdctl sets after its read has passed: it asks for
+// alarms then (etcdctl/ctlv3/command, epHealthCommandFunc). And see Client.Health.
+func ctlReadPassed(text string) bool {
+	return strings.HasPrefix(text, "Active Alarm(s)") || text == "Unable to fetch the alarm list" ||
+		text == rpctypes.ErrUserEmpty.Error()
 }
 
 // read decodes what etcdctl prints. It may print an answer and end with an error,

@@ -3,6 +3,7 @@ package etcd_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -104,6 +105,22 @@ func TestCtlShapes(t *testing.T) {
 	alarms, err := fixed(`{"header":{},"alarms":[{"memberID":1,"alarm":2},{"memberID":1,"alarm":"NOSPACE"},{"memberID":1,"alarm":7}]}`, nil).Alarms(t.Context())
 	if diff := cmp.Diff([]etcd.Alarm{{1, "CORRUPT"}, {1, "NOSPACE"}, {1, "7"}}, alarms); diff != "" || err != nil {
 		t.Errorf("Alarms, %v (-want +got):\n%s", err, diff)
+	}
+}
+
+// etcdctl calls a member unhealthy for more than its read.
+func TestCtlHealthIsThatOfTheRead(t *testing.T) {
+	for _, text := range []string{"Active Alarm(s): CORRUPT ", "Unable to fetch the alarm list", "etcdserver: user name is empty"} {
+		out := fmt.Sprintf(`[{"endpoint":"x","health":false,"took":"1.2ms","error":%q}]`, text)
+		if err := fixed(out, errors.New("ended with 1: Error: unhealthy cluster")).Health(t.Context()); err != nil {
+			t.Errorf("%s: %v, though the read passed", text, err)
+		}
+	}
+	for text, late := range map[string]bool{"context deadline exceeded": true, "etcdserver: request timed out": false} {
+		err := fixed(fmt.Sprintf(`[{"endpoint":"x","health":false,"error":%q}]`, text), nil).Health(t.Context())
+		if err == nil || errors.Is(err, context.DeadlineExceeded) != late {
+			t.Errorf("%s: %v, late: want %t", text, err, late)
+		}
 	}
 }
 

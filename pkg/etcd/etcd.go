@@ -76,6 +76,8 @@ type Status struct {
 
 // Alarm is one raised alarm.
 type Alarm struct {
+	// MemberID is 0 for the whole cluster: etcd raises CORRUPT so when members differ and
+	// it can't tell which one is wrong (server/v3 etcdserver, CompactHashCheck).
 	MemberID ID     `json:"memberID"`
 	Type     string `json:"type"` // "NOSPACE", "CORRUPT"
 }

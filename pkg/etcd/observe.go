@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"regexp"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -35,6 +33,7 @@ type reading struct {
 	members []Member
 	alarms  []Alarm
 	health  error // why a linearizable read did not come back; nil also where none was tried
+	passed  bool  // one did
 }
 
 // look asks one source. Status comes first and alone: without it the other answers
@@ -68,10 +67,19 @@ func (r *reading) ask(ctx context.Context) {
 	if r.status.Leader != 0 {
 		asked.Go(func() { r.alarms, _ = r.source.Reader.Alarms(ctx) })
 		if reader, ok := r.source.Reader.(HealthReader); ok {
-			asked.Go(func() { r.health = overdue(ctx, reader.Health(ctx)) })
+			asked.Go(func() {
+				r.health = overdue(ctx, reader.Health(ctx))
+				r.passed = r.health == nil
+			})
 		}
 	}
 	asked.Wait()
+}
+
+// failed tells whether a linearizable read through it can't pass. That none came back
+// while we waited is no such thing.
+func (r *reading) failed() bool {
+	return r.status != nil && (r.status.Leader == 0 || r.health != nil && !errors.Is(r.health, context.DeadlineExceeded))
 }
 
 // overdue is err, or that the time was up: a way in that is given up half-way says
@@ -93,8 +101,9 @@ func compose(readings []reading, at time.Time) Overview {
 	for i, row := range rows {
 		views[i] = row.view(alarms, highest)
 	}
+	unclaimed := unclaimedAlarms(alarms, views)
 	slices.SortStableFunc(views, func(a, b MemberView) int { return cmp.Compare(a.Name, b.Name) })
-	overview := Overview{At: at, Members: views, Disagree: disagree}
+	overview := Overview{At: at, Members: views, Alarms: unclaimed, Disagree: disagree}
 	overview.Verdict = judge(overview)
 	return overview
 }
@@ -115,7 +124,7 @@ func (r row) view(alarms map[ID][]string, highest map[ID]uint64) MemberView {
 		if v.Name == "" {
 			v.Name = r.member.ID.String()
 		}
-		v.Alarms = alarms[v.id()]
+		v.Alarms = v.alarmsIn(alarms)
 		return v
 	}
 	source := r.reading.source
@@ -124,11 +133,12 @@ func (r row) view(alarms map[ID][]string, highest map[ID]uint64) MemberView {
 	v.Status = r.reading.status
 	v.Source = source.Name
 	v.Quota = cmp.Or(quotaOf(v.Status), source.Quota)
-	v.Alarms = alarms[v.id()]
+	v.Alarms = v.alarmsIn(alarms)
 	v.Error, v.Err = describe(r.reading), r.reading.err
 	if v.Status != nil {
-		lag := highest[v.Status.ClusterID] - v.Status.RaftIndex
+		lag := highest[v.Status.ClusterID] - min(v.Status.RaftIndex, highest[v.Status.ClusterID])
 		v.Lag, v.Quota = &lag, cmp.Or(v.Quota, DefaultQuota)
+		v.passed, v.failed = r.reading.passed, r.reading.failed()
 		v.Healthy = r.reading.health == nil && v.Member != nil && !v.unstarted() &&
 			v.Status.Leader != 0 && !v.has("CORRUPT")
 	}
@@ -152,34 +162,4 @@ func highestIndex(readings []reading) map[ID]uint64 {
 		}
 	}
 	return highest
-}
-
-// statusAlarm is an alarm as Status.Errors has it: "memberID:123 alarm:NOSPACE".
-// It is there also without quorum, when AlarmList is not.
-var statusAlarm = regexp.MustCompile(`memberID:\s*(\d+)\s+alarm:\s*(\w+)`)
-
-// mergeAlarms is every alarm that anybody told of, by member.
-func mergeAlarms(readings []reading) map[ID][]string {
-	merged := map[ID][]string{}
-	add := func(id ID, alarm string) {
-		if !slices.Contains(merged[id], alarm) {
-			merged[id] = append(merged[id], alarm)
-			slices.Sort(merged[id])
-		}
-	}
-	for _, r := range readings {
-		for _, alarm := range r.alarms {
-			add(alarm.MemberID, alarm.Type)
-		}
-		if r.status == nil {
-			continue
-		}
-		for _, text := range r.status.Errors {
-			if match := statusAlarm.FindStringSubmatch(text); match != nil {
-				id, _ := strconv.ParseUint(match[1], 10, 64)
-				add(ID(id), match[2])
-			}
-		}
-	}
-	return merged
 }

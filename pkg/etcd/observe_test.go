@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
 )
@@ -161,6 +164,49 @@ func TestObserveLearnerAndAlarm(t *testing.T) {
 		if !slices.Contains(v.Reasons, name+" has the alarm NOSPACE") {
 			t.Errorf("reasons %q", v.Reasons)
 		}
+	}
+}
+
+// etcd refuses every write for them, though no member of the list has them.
+func TestObserveAlarmsOfNoMember(t *testing.T) {
+	cluster := etcdtest.Start(t, 1, etcdtest.Options{Plain: true})
+	cluster.RaiseAlarm(0xdead, pb.AlarmType_NOSPACE)
+	cluster.RaiseAlarm(0, pb.AlarmType_CORRUPT) // as CompactHashCheck does that can't tell whose data is wrong
+	if _, err := cluster.Open(0).Raw().Put(timeout(t), "a", "1"); err == nil {
+		t.Fatal("the write was accepted")
+	}
+	overview := etcd.Observe(t.Context(), cluster.Sources(), deadline)
+	want := []etcd.Alarm{{MemberID: 0, Type: "CORRUPT"}, {MemberID: 0xdead, Type: "NOSPACE"}}
+	if diff := cmp.Diff(want, overview.Alarms); diff != "" {
+		t.Errorf("alarms (-want +got):\n%s", diff)
+	}
+	if v := overview.Verdict; v.Level != etcd.LevelCritical || !slices.Contains(v.Reasons, "the cluster has the alarm CORRUPT (of no known member)") {
+		t.Errorf("verdict %+v", v)
+	}
+}
+
+// A member whose data is in doubt is not healthy, but takes part in the quorum.
+func TestObserveCorruptMemberHasQuorum(t *testing.T) {
+	cluster := etcdtest.Start(t, 1, etcdtest.Options{Plain: true})
+	cluster.RaiseAlarm(cluster.Members[0].ID(), pb.AlarmType_CORRUPT)
+	v := etcd.Observe(t.Context(), cluster.Sources(), deadline).Verdict
+	if v.Level != etcd.LevelCritical || v.Healthy != 0 || v.HasQuorum == nil || !*v.HasQuorum {
+		t.Errorf("verdict %+v", v)
+	}
+}
+
+// late is a Reader whose linearizable reads are never back in time.
+type late struct{ etcd.HealthReader }
+
+func (late) Health(context.Context) error { return context.DeadlineExceeded }
+
+func TestObserveLateReadsAreNoLostQuorum(t *testing.T) {
+	cluster := etcdtest.Start(t, 1, etcdtest.Options{Plain: true})
+	sources := cluster.Sources()
+	sources[0].Reader = late{cluster.Open(0)}
+	v := etcd.Observe(t.Context(), sources, deadline).Verdict
+	if v.Level != etcd.LevelCritical || v.HasQuorum != nil || v.Summary != "0 of 1 members healthy, leader a, quorum unknown" {
+		t.Errorf("verdict %+v", v)
 	}
 }
 

@@ -21,6 +21,9 @@ type Source struct {
 type Overview struct {
 	At      time.Time    `json:"at"`
 	Members []MemberView `json:"members"`
+	// Alarms are those of no row: of the whole cluster (member 0), or of a member that
+	// is in no list any more.
+	Alarms []Alarm `json:"alarms,omitempty"`
 	// Disagree is true when members list different members or cluster IDs.
 	Disagree bool    `json:"disagree,omitempty"`
 	Verdict  Verdict `json:"verdict"`
@@ -46,6 +49,9 @@ type MemberView struct {
 	Err error `json:"-"`
 	// Source is the name of the way to it; empty: there is none.
 	Source string `json:"-"`
+	// A linearizable read through it passed, or can't pass. Neither: it wasn't tried, or
+	// didn't come back in time, which says nothing about etcd.
+	passed, failed bool
 }
 
 // Leads tells whether the member calls itself the leader.
@@ -70,6 +76,14 @@ func (v MemberView) learner() bool {
 
 func (v MemberView) unstarted() bool { return v.Member != nil && v.Member.Name == "" }
 
+// alarmsIn are the member's own. One whose ID is unknown has none: 0 is the cluster's.
+func (v MemberView) alarmsIn(alarms map[ID][]string) []string {
+	if v.id() == 0 {
+		return nil
+	}
+	return alarms[v.id()]
+}
+
 func (v MemberView) has(alarm string) bool { return slices.Contains(v.Alarms, alarm) }
 
 // Level grades a verdict.
@@ -93,7 +107,8 @@ type Verdict struct {
 	// CanLose is how many voters may still fail before writes stop. Nil, and not in the
 	// JSON, when quorum is lost or unknown.
 	CanLose *int `json:"canLose,omitempty"`
-	// HasQuorum: a linearizable read passed. Nil when no voter could be reached, which
-	// says nothing about etcd.
+	// HasQuorum: a linearizable read passed, whatever else is wrong. Nil when no voter could
+	// be reached, or too few to tell where reads did not come back in time: neither says
+	// anything about etcd.
 	HasQuorum *bool `json:"hasQuorum,omitempty"`
 }

@@ -21,6 +21,7 @@ func judge(o Overview) Verdict {
 		j.critical("the members disagree about the cluster's members")
 	}
 	j.judgeQuorum()
+	j.judgeAlarms(o.Alarms)
 	for _, member := range o.Members {
 		j.judgeMember(member)
 	}
@@ -33,6 +34,9 @@ type judgement struct {
 	Verdict
 	leader  string // its name; empty: none
 	reached bool   // some voter answered
+	passed  bool   // a linearizable read through one passed
+	open    int    // voters that answered, where a linearizable read neither passed nor failed
+	failed  int    // voters where it failed
 }
 
 func (j *judgement) critical(format string, args ...any) { j.note(LevelCritical, format, args...) }
@@ -67,17 +71,38 @@ func (j *judgement) count(members []MemberView) {
 		if m.Healthy {
 			j.Healthy++
 		}
-		j.reached = j.reached || m.Status != nil
+		j.countRead(m)
 	}
 	j.Quorum = j.Voters/2 + 1
-	if j.Healthy > 0 || j.reached {
-		has := j.Healthy > 0
-		j.HasQuorum = &has
-	}
-	if j.Healthy > 0 {
+	j.HasQuorum = j.hasQuorum()
+	if j.passed {
 		spare := max(j.Healthy-j.Quorum, 0)
 		j.CanLose = &spare
 	}
+}
+
+func (j *judgement) countRead(m MemberView) {
+	switch {
+	case m.Status == nil:
+		return
+	case m.passed:
+		j.passed = true
+	case m.failed:
+		j.failed++
+	default:
+		j.open++
+	}
+	j.reached = true
+}
+
+// hasQuorum goes by linearizable reads alone: one that passed went through a quorum. Nil
+// where a read that is late could still find one among the voters where none failed.
+func (j *judgement) hasQuorum() *bool {
+	if !j.passed && (!j.reached || j.open > 0 && j.Voters-j.failed >= j.Quorum) {
+		return nil
+	}
+	has := j.passed
+	return &has
 }
 
 // findLeader is the leader's name at the highest term that anybody is at.
@@ -119,6 +144,8 @@ func nameOf(members []MemberView, id ID) string {
 
 func (j *judgement) judgeQuorum() {
 	switch {
+	case j.HasQuorum == nil && j.reached:
+		j.critical("linearizable reads do not come back in time: whether etcd has quorum is not known")
 	case j.HasQuorum == nil:
 		j.critical("no member could be reached: whether etcd has quorum is not known")
 	case !*j.HasQuorum:
@@ -130,6 +157,18 @@ func (j *judgement) judgeQuorum() {
 	}
 	if j.Voters > 0 && j.Voters%2 == 0 {
 		j.warn("%d voters: an even number bears no more failures than one less", j.Voters)
+	}
+}
+
+// judgeAlarms judges those of no row. etcd refuses writes for them as for any other
+// (server/v3 etcdserver/apply, uberApplier).
+func (j *judgement) judgeAlarms(alarms []Alarm) {
+	for _, alarm := range alarms {
+		if alarm.MemberID == 0 {
+			j.critical("the cluster has the alarm %s (of no known member)", alarm.Type)
+		} else {
+			j.critical("the cluster has the alarm %s (of member %s, which is none of these)", alarm.Type, alarm.MemberID)
+		}
 	}
 }
 
@@ -160,7 +199,7 @@ func (j *judgement) judgeMember(m MemberView) {
 
 // summarize is one line: "3 of 3 members healthy, leader etcd-a, quorum 2, can lose 1".
 func (j *judgement) summarize() string {
-	if j.HasQuorum == nil {
+	if !j.reached {
 		return fmt.Sprintf("none of %d members could be reached, quorum unknown", j.Voters)
 	}
 	parts := []string{fmt.Sprintf("%d of %d members healthy", j.Healthy, j.Voters)}
@@ -170,6 +209,8 @@ func (j *judgement) summarize() string {
 		parts = append(parts, "leader "+j.leader)
 	}
 	switch {
+	case j.HasQuorum == nil:
+		parts = append(parts, "quorum unknown")
 	case !*j.HasQuorum:
 		parts = append(parts, fmt.Sprintf("quorum %d is lost", j.Quorum))
 	case j.Voters == 1:

@@ -18,6 +18,7 @@ func said(id ID, n int) reading {
 	return reading{
 		source:  Source{Name: "etcd-" + string(rune('a'+id-1))},
 		status:  &Status{ClusterID: 9, MemberID: id, Leader: 1, RaftTerm: 5, RaftIndex: 100, DBSize: 10 << 20},
+		passed:  true,
 		members: listOf(n),
 	}
 }
@@ -33,6 +34,16 @@ func listOf(n int) []Member {
 
 func silent(name string) reading {
 	return reading{source: Source{Name: name}, err: errors.New("connection refused"), timeout: time.Second}
+}
+
+// leaderless is a reading of member id that knows no leader, so that no read was tried.
+func leaderless(id ID, n int) reading {
+	return change(said(id, n), func(r *reading) { r.status.Leader, r.passed = 0, false })
+}
+
+// unread is a reading of member id where a linearizable read ended with err.
+func unread(id ID, n int, err error) reading {
+	return change(said(id, n), func(r *reading) { r.health, r.passed, r.timeout = err, false, 5*time.Second })
 }
 
 // change is said with something different about it.
@@ -57,7 +68,7 @@ func TestVerdict(t *testing.T) {
 		{"one of five silent", []reading{said(1, 5), said(2, 5), said(3, 5), said(4, 5), silent("etcd-e")}, LevelWarning,
 			"4 of 5 members healthy, leader a, quorum 3, can lose 1", "e does not answer"},
 		{"two of three dead", []reading{
-			change(said(1, 3), func(r *reading) { r.status.Leader = 0 }), silent("etcd-b"), silent("etcd-c"),
+			leaderless(1, 3), silent("etcd-b"), silent("etcd-c"),
 		}, LevelCritical, "0 of 3 members healthy, no leader, quorum 2 is lost", "quorum is lost: 0 of 3 voters healthy, 2 needed"},
 		{"two of three out of our reach, but a linearizable read passed", []reading{said(1, 3), silent("etcd-b"), silent("etcd-c")}, LevelWarning,
 			"1 of 3 members healthy, leader a, quorum 2, can lose none", "so there is quorum, but only 1 of 3 voters"},
@@ -66,17 +77,21 @@ func TestVerdict(t *testing.T) {
 		{"nobody asked", nil, LevelCritical, "none of 0 members could be reached, quorum unknown", "not known"},
 		{"even", []reading{said(1, 4), said(2, 4), said(3, 4), said(4, 4)}, LevelWarning,
 			"4 of 4 members healthy, leader a, quorum 3, can lose 1", "4 voters: an even number"},
-		{"one knows no leader", three(func(r *reading) { r.status.Leader = 0 }), LevelWarning,
+		{"one knows no leader", []reading{said(1, 3), said(2, 3), leaderless(3, 3)}, LevelWarning,
 			"2 of 3 members healthy, leader a, quorum 2, can lose none", "c is not healthy: knows no leader"},
 		{"two leaders at a term", three(func(r *reading) { r.status.Leader = 3 }), LevelCritical, "", "2 members are called leader at term 5"},
 		{"an older leader is no second one", three(func(r *reading) { r.status.Leader, r.status.RaftTerm = 3, 4 }), LevelOK,
 			"3 of 3 members healthy, leader a, quorum 2, can lose 1", ""},
-		{"linearizable read fails", three(func(r *reading) { r.health, r.timeout = context.DeadlineExceeded, 5*time.Second }), LevelWarning,
+		{"linearizable read fails", []reading{said(1, 3), said(2, 3), unread(3, 3, context.DeadlineExceeded)}, LevelWarning,
 			"2 of 3 members healthy, leader a, quorum 2, can lose none", "c is not healthy: answers, but a linearizable read failed: no answer in 5s"},
 		{"space alarm", three(func(r *reading) { r.alarms = []Alarm{{3, "NOSPACE"}} }), LevelCritical,
 			"3 of 3 members healthy, leader a, quorum 2, can lose 1", "c has the alarm NOSPACE"},
 		{"corruption alarm, told only by Status", three(func(r *reading) { r.status.Errors = []string{"memberID:2  alarm:CORRUPT "} }), LevelCritical,
 			"2 of 3 members healthy, leader a, quorum 2, can lose none", "b has the alarm CORRUPT"},
+		{"corruption alarm of nobody, told only by Status", three(func(r *reading) { r.status.Errors = []string{" alarm:CORRUPT"} }), LevelCritical,
+			"3 of 3 members healthy, leader a, quorum 2, can lose 1", "the cluster has the alarm CORRUPT (of no known member)"},
+		{"alarm of a member that was removed", three(func(r *reading) { r.alarms = []Alarm{{0xdead, "NOSPACE"}} }), LevelCritical,
+			"3 of 3 members healthy, leader a, quorum 2, can lose 1", "the cluster has the alarm NOSPACE (of member dead, which is none of these)"},
 		{"other cluster", three(func(r *reading) { r.status.ClusterID = 8 }), LevelCritical, "", "disagree"},
 		{"other list", three(func(r *reading) { r.members = listOf(2) }), LevelCritical, "", "disagree"},
 		{"nearly full", three(func(r *reading) { r.status.DBSizeQuota, r.status.DBSize = 100, 90 }), LevelWarning, "", "c uses 90% of its quota"},
@@ -107,6 +122,77 @@ func TestVerdict(t *testing.T) {
 			}
 			if all := strings.Join(v.Reasons, "\n"); (test.reason == "") != (all == "") || !strings.Contains(all, test.reason) {
 				t.Errorf("reasons %q, want %q among them", v.Reasons, test.reason)
+			}
+		})
+	}
+}
+
+// The cluster's alarm, of member 0, is not that of a pod of whose member nothing is known.
+func TestAlarmsFindTheirRows(t *testing.T) {
+	overview := compose([]reading{
+		change(said(1, 1), func(r *reading) {
+			r.alarms = []Alarm{{0, "CORRUPT"}, {7, "NOSPACE"}, {1, "NOSPACE"}}
+			r.status.Errors = []string{"alarm:CORRUPT", "memberID:7 alarm:CORRUPT"}
+		}),
+		silent("stranger"),
+	}, time.Now())
+	got := map[string][]string{}
+	for _, row := range overview.Members {
+		got[row.Name] = row.Alarms
+	}
+	if diff := cmp.Diff(map[string][]string{"a": {"NOSPACE"}, "stranger": nil}, got); diff != "" {
+		t.Errorf("alarms of the rows (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]Alarm{{0, "CORRUPT"}, {7, "CORRUPT"}, {7, "NOSPACE"}}, overview.Alarms); diff != "" {
+		t.Errorf("the others (-want +got):\n%s", diff)
+	}
+}
+
+// Quorum goes by linearizable reads, and by them alone.
+func TestVerdictOnQuorum(t *testing.T) {
+	const late = "linearizable reads do not come back in time: whether etcd has quorum is not known"
+	timedOut, refused := fmt.Errorf("linearizable read: %w", context.DeadlineExceeded), errors.New("etcdserver: request timed out")
+	unlisted := func(id ID) reading { return change(said(id, 0), func(r *reading) { r.members = nil }) }
+	has, lost := new(bool), new(bool)
+	*has = true
+	tests := []struct {
+		name            string
+		readings        []reading
+		want            *bool // nil: not known
+		summary, reason string
+	}{
+		{"the only member is corrupt, its read passed",
+			[]reading{change(said(1, 1), func(r *reading) { r.alarms = []Alarm{{1, "CORRUPT"}} })},
+			has, "0 of 1 members healthy, leader a, no redundancy", "so there is quorum, but only 0 of 1 voters could be reached healthy"},
+		{"reads passed, no member list was to be had", []reading{unlisted(1), unlisted(2), unlisted(3)},
+			has, "0 of 3 members healthy, leader etcd-a, quorum 2, can lose none", "so there is quorum"},
+		{"one passed, two are late", []reading{said(1, 3), unread(2, 3, timedOut), unread(3, 3, timedOut)},
+			has, "1 of 3 members healthy, leader a, quorum 2, can lose none", "so there is quorum"},
+		{"all late", []reading{unread(1, 3, timedOut), unread(2, 3, timedOut), unread(3, 3, timedOut)},
+			nil, "0 of 3 members healthy, leader a, quorum unknown", late},
+		{"late, one without a leader", []reading{unread(1, 3, timedOut), unread(2, 3, timedOut), leaderless(3, 3)},
+			nil, "0 of 3 members healthy, leader a, quorum unknown", late},
+		{"one late, two without a leader", []reading{unread(1, 3, timedOut), leaderless(2, 3), leaderless(3, 3)},
+			lost, "0 of 3 members healthy, leader a, quorum 2 is lost", "quorum is lost: 0 of 3 voters healthy, 2 needed"},
+		{"refused by all", []reading{unread(1, 3, refused), unread(2, 3, refused), unread(3, 3, refused)},
+			lost, "0 of 3 members healthy, leader a, quorum 2 is lost", "quorum is lost"},
+		{"a stranger's read says nothing", []reading{leaderless(1, 3), leaderless(2, 3), leaderless(3, 3), unlisted(7)},
+			lost, "", "quorum is lost"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			v := compose(test.readings, time.Now()).Verdict
+			if diff := cmp.Diff(test.want, v.HasQuorum); diff != "" {
+				t.Errorf("HasQuorum (-want +got):\n%s", diff)
+			}
+			if v.Level == LevelOK || (test.summary != "" && v.Summary != test.summary) {
+				t.Errorf("%s: %q, want %q", v.Level, v.Summary, test.summary)
+			}
+			if all := strings.Join(v.Reasons, "\n"); !strings.Contains(all, test.reason) {
+				t.Errorf("reasons %q, want %q among them", v.Reasons, test.reason)
+			}
+			if test.want != has && v.Level != LevelCritical {
+				t.Errorf("level %s without a read that passed", v.Level)
 			}
 		})
 	}

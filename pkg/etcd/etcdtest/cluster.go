@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"golang.org/x/sync/errgroup"
@@ -161,6 +162,17 @@ func (c *Cluster) Fill(keys, size int) {
 		})
 	}
 	must(c.t, "fill", puts.Wait())
+}
+
+// RaiseAlarm raises an alarm for the member with that ID, which need not exist; 0 is the
+// whole cluster.
+func (c *Cluster) RaiseAlarm(id etcd.ID, alarm pb.AlarmType) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), startWait)
+	defer cancel()
+	maintenance := pb.NewMaintenanceClient(c.Open(c.Leader()).Raw().ActiveConnection())
+	_, err := maintenance.Alarm(ctx, &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, MemberID: uint64(id), Alarm: alarm})
+	must(c.t, "raise alarm", err)
 }
 
 // AddLearner adds a member that does not vote and starts it.
