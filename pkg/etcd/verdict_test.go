@@ -281,7 +281,7 @@ func TestJSONHoldsOnlyWhatIsKnown(t *testing.T) {
 		{name: "with quorum", readings: []reading{said(1, 3), said(2, 3), silent("etcd-c")}, has: `"canLose":0`},
 		{name: "nobody answers", readings: []reading{silent("a"), silent("b"), silent("c")}, hasNot: "canLose"},
 		{name: "quorum lost", readings: []reading{
-			change(said(1, 3), func(r *reading) { r.status.Leader = 0 }), silent("etcd-b"), silent("etcd-c"),
+			leaderless(1, 3), silent("etcd-b"), silent("etcd-c"),
 		}, has: `"hasQuorum":false`, hasNot: "canLose"},
 	} {
 		overview := compose(test.readings, time.Now())
