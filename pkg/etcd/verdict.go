@@ -96,9 +96,9 @@ func (j *judgement) countRead(m MemberView) {
 }
 
 // hasQuorum goes by linearizable reads alone: one that passed went through a quorum. Nil
-// where a read that is late could still find one among the voters where none failed.
+// where a quorum of voters answers and their reads are only late.
 func (j *judgement) hasQuorum() *bool {
-	if !j.passed && (!j.reached || j.open > 0 && j.Voters-j.failed >= j.Quorum) {
+	if !j.passed && (!j.reached || j.open >= j.Quorum) {
 		return nil
 	}
 	has := j.passed

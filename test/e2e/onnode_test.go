@@ -111,6 +111,7 @@ func noAPIServer(t *testing.T, n *cluster.Node) {
 
 // noQuorum: the one member that is left tells of the others, and that quorum is lost.
 func noQuorum(t *testing.T, n *cluster.Node) {
+	eventuallyAlone(t, n) // a leader steps down only after an election timeout
 	got := pluginOnNode(t, n, "status", "--on-node", "--timeout", "3s")
 	got.wantExit(t, 3)
 	got.wantStdout(t, "critical", "0 of 3 members healthy", "quorum 2 is lost", "no leader")
