@@ -12,9 +12,9 @@ import (
 // guard ends an attempt that would fill the member's quota, or whose member sends
 // nothing any more.
 //
-// While a snapshot is open etcd can't reuse pages that are freed, so that the
-// database of that member grows with every write; at its quota the whole cluster
-// becomes read-only. The limit is AbortAtQuota of the quota. A database that is above
+// While a snapshot is open etcd can't reuse the pages that it holds, so that the
+// database of that member grows as they change (what came after it and went again bbolt
+// does reuse); at its quota the whole cluster becomes read-only. The limit is AbortAtQuota of the quota. A database that is above
 // that already when it begins is where a backup is needed most: it may still grow by
 // half of what is left to the quota. At the quota there is nothing left to guard.
 type guard struct {

@@ -71,7 +71,7 @@ func newRestoreCommand(s *session) *cobra.Command {
 		Long:    restoreLong,
 		Example: restoreExample,
 		GroupID: groupBackup,
-		Args:    cobra.NoArgs,
+		Args:    noFileArgument,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.bumpGiven = c.Flags().Changed("bump-revision")
 			o.targetFlag = changedTarget(c.Flags())
@@ -95,6 +95,14 @@ func newRestoreCommand(s *session) *cobra.Command {
 	flags.BoolVar(&o.dryRun, "dry-run", false, "verify the file and print the plan")
 	o.addFlags(flags)
 	return c
+}
+
+// noFileArgument refuses an argument: it was meant to be the file.
+func noFileArgument(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return withHint(usagef("restore takes no argument: the file goes behind --from-file"), restoreCommand(args[0]))
 }
 
 var minorVersion = regexp.MustCompile(`^3\.\d+$`)

@@ -47,11 +47,9 @@ func newRootCommand(s *session) *cobra.Command {
 		},
 	}
 	root.AddGroup(&cobra.Group{ID: groupLook, Title: "Look"}, &cobra.Group{ID: groupBackup, Title: "Back up and restore"})
-	restoring := newRestoreCommand(s)
-	restoring.Args = noFileArgument
 	root.AddCommand(
 		newStatusCommand(s),
-		newBackupCommand(s), restoring,
+		newBackupCommand(s), newRestoreCommand(s),
 		newOptionsCommand(s), newVersionCommand(s), newRelayCommand(s),
 	)
 	s.addFlags(root.PersistentFlags())
@@ -102,14 +100,6 @@ func refuseEmpty(c *cobra.Command) error {
 		}
 	})
 	return err
-}
-
-// noFileArgument is restore's Args: an argument was meant to be its file.
-func noFileArgument(_ *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	return withHint(usagef("restore takes no argument: the file goes behind --from-file"), restoreCommand(args[0]))
 }
 
 // onlyCommands is the root's Args: whatever stands there was meant to be a command.

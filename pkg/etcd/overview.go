@@ -108,7 +108,7 @@ type Verdict struct {
 	// JSON, when quorum is lost or unknown.
 	CanLose *int `json:"canLose,omitempty"`
 	// HasQuorum: a linearizable read passed, whatever else is wrong. Nil when no voter could
-	// be reached, or too few to tell where reads did not come back in time: neither says
-	// anything about etcd.
+	// be reached, or when a quorum of them answers and only their reads did not come back
+	// in time: neither says that it is lost.
 	HasQuorum *bool `json:"hasQuorum,omitempty"`
 }

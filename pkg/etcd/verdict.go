@@ -36,7 +36,6 @@ type judgement struct {
 	reached bool   // some voter answered
 	passed  bool   // a linearizable read through one passed
 	open    int    // voters that answered, where a linearizable read neither passed nor failed
-	failed  int    // voters where it failed
 }
 
 func (j *judgement) critical(format string, args ...any) { j.note(LevelCritical, format, args...) }
@@ -87,9 +86,7 @@ func (j *judgement) countRead(m MemberView) {
 		return
 	case m.passed:
 		j.passed = true
-	case m.failed:
-		j.failed++
-	default:
+	case !m.failed:
 		j.open++
 	}
 	j.reached = true
