@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 )
 
 const (
@@ -73,7 +75,7 @@ func (a *attempt) copy(ctx context.Context, meter *meter) (*Report, error) {
 		Started:       meter.began.UTC(),
 		Duration:      took,
 		WithoutQuorum: a.candidate.withoutQuorum,
-		Warnings:      a.candidate.warnings,
+		Warnings:      append(a.candidate.warnings, etcd.Expiring(a.candidate.Name, a.candidate.Client.Certificates(), time.Now())...),
 	}, nil
 }
 

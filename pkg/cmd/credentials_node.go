@@ -10,11 +10,7 @@ import (
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
 )
-
-// expiresSoon is from when on a certificate's end is worth a note.
-const expiresSoon = 30 * 24 * time.Hour
 
 // nodeCredentials chooses the certificates on a node: flags, etcdctl's environment, then
 // the first of the node's own that is good for a client now. notes tell what is wrong
@@ -31,7 +27,7 @@ func (t *target) nodeCredentials(cluster discover.LocalCluster) (bundle *pemBund
 	var failures []error
 	for _, known := range cluster.Certificates {
 		files := tlsFiles{ca: known.CA, cert: known.Cert, key: known.Key}
-		bundle, end, err := files.forClient(now)
+		bundle, err := files.forClient(now)
 		switch {
 		case errors.Is(err, fs.ErrPermission):
 			return nil, nil, withHint(err, asRootHint)
@@ -40,43 +36,40 @@ func (t *target) nodeCredentials(cluster discover.LocalCluster) (bundle *pemBund
 			failures = append(failures, err)
 		default:
 			t.log.Info("use certificates", "from", files.cert)
-			return bundle, append(notesOf(failures), files.notes(end, now)...), nil
+			return bundle, append(notesOf(failures), files.notes()...), nil
 		}
 	}
 	return nil, nil, noneOnNode(cluster, failures)
 }
 
-// forClient reads the files where they are good for a client now; end is until when.
-func (f tlsFiles) forClient(now time.Time) (bundle *pemBundle, end time.Time, err error) {
-	if bundle, err = f.read(); err != nil {
-		return nil, end, err
+// forClient reads the files where they are good for a client now.
+func (f tlsFiles) forClient(now time.Time) (*pemBundle, error) {
+	bundle, err := f.read()
+	if err != nil {
+		return nil, err
 	}
 	config, err := bundle.tlsConfig(now)
 	if err != nil {
-		return nil, end, err
+		return nil, err
 	}
 	leaf := config.Certificates[0].Leaf
 	good := len(leaf.ExtKeyUsage) == 0 || slices.ContainsFunc(leaf.ExtKeyUsage, func(u x509.ExtKeyUsage) bool {
 		return u == x509.ExtKeyUsageClientAuth || u == x509.ExtKeyUsageAny
 	})
 	if !good {
-		return nil, end, fmt.Errorf("certificate %s is not for clients", f.cert)
+		return nil, fmt.Errorf("certificate %s is not for clients", f.cert)
 	}
-	return bundle, leaf.NotAfter, nil
+	return bundle, nil
 }
 
 // notes are what an administrator should know of files that are used.
-func (f tlsFiles) notes(end, now time.Time) []string {
-	var notes []string
-	if end.Sub(now) < expiresSoon {
-		notes = append(notes, fmt.Sprintf("certificate %s ends at %s, in %d days", f.cert, render.Time(end), int(end.Sub(now).Hours()/24)))
-	}
+func (f tlsFiles) notes() []string {
 	info, err := os.Stat(f.key)
-	if err == nil && info.Mode().Perm()&0o077 != 0 {
-		notes = append(notes, fmt.Sprintf("others than its owner may read the key %s (mode %04o): chmod 600 %s",
-			f.key, info.Mode().Perm(), shellQuote(f.key)))
+	if err != nil || info.Mode().Perm()&0o077 == 0 {
+		return nil
 	}
-	return notes
+	return []string{fmt.Sprintf("others than its owner may read the key %s (mode %04o): chmod 600 %s",
+		f.key, info.Mode().Perm(), shellQuote(f.key))}
 }
 
 // notesOf are the failures that a person would want to mend: a file that just is not

@@ -226,9 +226,14 @@ func TestOnNodeCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.wantRows("readable by all", map[string]bool{"a": true}, probe+".key (mode 0644): chmod 600")
-	d.issue(pki+"/healthcheck-client", etcdtest.Leaf{CommonName: "soon", NotAfter: time.Now().Add(50 * time.Hour)})
-	d.wantRows("ends soon", map[string]bool{"a": true}, probe+".crt ends at ", "in 2 days")
 
+	d.issue(pki+"/healthcheck-client", etcdtest.Leaf{CommonName: "soon", NotAfter: time.Now().Add(50 * time.Hour)})
+	if code, out, errOut := d.run("status"); code != exitFindings || !strings.Contains(out, "the client certificate CN=soon ends in 2 days, at ") {
+		t.Errorf("ends soon: exit code %d, %s%s", code, out, errOut)
+	}
+	if _, out, _ := d.run("backup", "-f", filepath.Join(t.TempDir(), "s.db")); !strings.Contains(out, "warning   the client certificate CN=soon ends in 2 days") {
+		t.Errorf("a backup with a certificate that ends soon: %s", out)
+	}
 	d.issue(pki+"/healthcheck-client", etcdtest.Expired("probe"))
 	d.issue("etc/kubernetes/pki/apiserver-etcd-client", etcdtest.Leaf{CommonName: "apiserver", NotAfter: year})
 	d.wantRows("ended, and another", map[string]bool{"a": true}, "not used: ", probe+".crt ended at ")

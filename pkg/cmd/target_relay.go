@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -97,7 +98,8 @@ func (t *target) throughRelays(ctx context.Context, k *kubeTarget, cluster disco
 		return nil, err
 	}
 	r := &reach{cluster: cluster, way: wayRelay, refused: &refusals{client: k.client}, stays: t.relayStays}
-	relays, errs := t.startRelays(ctx, k, r, places)
+	shown := make([]shownCertificates, len(places))
+	relays, errs := t.startRelays(ctx, k, r, places, shown)
 	for i, pod := range cluster.Pods {
 		if relays[i] == nil {
 			source := podSource(pod)
@@ -106,7 +108,9 @@ func (t *target) throughRelays(ctx context.Context, k *kubeTarget, cluster disco
 			continue
 		}
 		r.closers = append(r.closers, func() error { return relays[i].Close(ctx) })
-		r.addRelay(relays[i], pod, places[i], options)
+		r.addRelay(relays[i], pod, etcd.Endpoint{
+			Name: pod.Name, URL: "http://" + places[i].Members[0], Certificates: shown[i].list,
+		}, options)
 	}
 	if err := ctx.Err(); err != nil || len(r.closers) == 0 {
 		return nil, errors.Join(err, errors.Join(errs...), r.Close())
@@ -121,7 +125,7 @@ func (t *target) relayStays(err error) {
 }
 
 // startRelays starts all at once; for each place there is a relay or an error.
-func (t *target) startRelays(ctx context.Context, k *kubeTarget, r *reach, places []relay.Place) ([]memberRelay, []error) {
+func (t *target) startRelays(ctx context.Context, k *kubeTarget, r *reach, places []relay.Place, shown []shownCertificates) ([]memberRelay, []error) {
 	relays, errs := make([]memberRelay, len(places)), make([]error, len(places))
 	var starting sync.WaitGroup
 	for i, place := range places {
@@ -132,7 +136,7 @@ func (t *target) startRelays(ctx context.Context, k *kubeTarget, r *reach, place
 		t.notice("relay on %s: a pod in %s for as long as this command runs", place.Node, place.Namespace)
 		starting.Go(func() {
 			relays[i], errs[i] = t.startRelay(ctx, relay.Options{
-				Place: place, Image: t.relay.image, Client: k.client, Logger: t.log,
+				Place: place, Image: t.relay.image, Client: k.client, Logger: t.log, Shown: shown[i].note,
 				Dial: func(ctx context.Context, namespace, pod string, port int) (net.Conn, error) {
 					conn, err := k.dialer.DialContext(ctx, tunnel.Pod{Namespace: namespace, Name: pod}, port)
 					r.refused.note(err, "pods/portforward", namespace)
@@ -146,12 +150,28 @@ func (t *target) startRelays(ctx context.Context, k *kubeTarget, r *reach, place
 }
 
 // addRelay adds a member behind a relay. TLS ends there: gRPC goes without.
-func (r *reach) addRelay(through memberRelay, pod discover.Pod, place relay.Place, options etcd.Options) {
-	stream := relay.Stream{Member: place.Members[0], ALPN: relay.HTTP2}
-	r.open(podSource(pod), etcd.Endpoint{
-		Name: pod.Name, URL: "http://" + stream.Member,
-		Dial: func(ctx context.Context) (net.Conn, error) { return through.DialContext(ctx, stream) },
-	}, options)
+func (r *reach) addRelay(through memberRelay, pod discover.Pod, endpoint etcd.Endpoint, options etcd.Options) {
+	stream := relay.Stream{Member: strings.TrimPrefix(endpoint.URL, "http://"), ALPN: relay.HTTP2}
+	endpoint.Dial = func(ctx context.Context) (net.Conn, error) { return through.DialContext(ctx, stream) }
+	r.open(podSource(pod), endpoint, options)
+}
+
+// shownCertificates are what a relay last showed of its connection to the member.
+type shownCertificates struct {
+	mu   sync.Mutex
+	last []etcd.Certificate
+}
+
+func (s *shownCertificates) note(member, client *x509.Certificate) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = []etcd.Certificate{etcd.NewCertificate(etcd.ServerSide, member), etcd.NewCertificate(etcd.ClientSide, client)}
+}
+
+func (s *shownCertificates) list() []etcd.Certificate {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
 }
 
 // relayPlaces are the places beside the cluster's pods, in their order.

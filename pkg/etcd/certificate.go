@@ -53,11 +53,19 @@ func describeOwn(config *tls.Config) string {
 	if !hasOwn(config) {
 		return " (none was given)"
 	}
-	if len(config.Certificates) == 0 || config.Certificates[0].Leaf == nil {
+	leaf := ownLeaf(config)
+	if leaf == nil {
 		return ""
 	}
-	leaf := config.Certificates[0].Leaf
 	return fmt.Sprintf(" (%s, until %s)", leaf.Subject, leaf.NotAfter.UTC().Format(time.RFC3339))
+}
+
+// ownLeaf is the client certificate in config; nil: it is not known beforehand.
+func ownLeaf(config *tls.Config) *x509.Certificate {
+	if len(config.Certificates) == 0 {
+		return nil
+	}
+	return config.Certificates[0].Leaf
 }
 
 func hasOwn(config *tls.Config) bool {

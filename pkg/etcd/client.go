@@ -22,6 +22,9 @@ type Endpoint struct {
 	ServerName string // the name its certificate must carry; empty: the URL's host
 	// Dial opens a connection to the member; nil dials the URL's host directly.
 	Dial func(ctx context.Context) (net.Conn, error)
+	// Certificates tells of a TLS that ends before the member, as a relay's does; nil:
+	// there is only that of the URL.
+	Certificates func() []Certificate
 }
 
 // Options are what all members of a cluster share.

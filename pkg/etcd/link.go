@@ -3,6 +3,7 @@ package etcd
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -23,9 +24,10 @@ type link struct {
 	tls        *tls.Config // nil: no TLS
 
 	mu       sync.Mutex
-	failures uint64 // so far
-	last     error  // the last failure
-	broken   bool   // nothing has worked since
+	failures uint64            // so far
+	last     error             // the last failure
+	broken   bool              // nothing has worked since
+	server   *x509.Certificate // of the last connection that came about
 }
 
 func newLink(endpoint Endpoint, u *url.URL, config *tls.Config) *link {
@@ -87,6 +89,29 @@ func (l *link) worked() {
 	l.broken = false
 }
 
+// shown notes the member's certificate.
+func (l *link) shown(state tls.ConnectionState) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(state.PeerCertificates) > 0 {
+		l.server = state.PeerCertificates[0]
+	}
+}
+
+// certificates are the member's and, with it, ours.
+func (l *link) certificates() []Certificate {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.server == nil {
+		return nil
+	}
+	certificates := []Certificate{NewCertificate(ServerSide, l.server)}
+	if own := ownLeaf(l.tls); own != nil {
+		certificates = append(certificates, NewCertificate(ClientSide, own))
+	}
+	return certificates
+}
+
 // mark is for since.
 func (l *link) mark() uint64 {
 	l.mu.Lock()
@@ -117,6 +142,9 @@ func (h *handshake) ClientHandshake(ctx context.Context, _ string, raw net.Conn)
 	conn, info, err := h.TransportCredentials.ClientHandshake(ctx, h.link.serverName, raw)
 	if err != nil {
 		return nil, nil, h.link.failed(certificateError(err, h.link.tls))
+	}
+	if secure, ok := info.(credentials.TLSInfo); ok {
+		h.link.shown(secure.State)
 	}
 	return &watchedConn{Conn: conn, link: h.link, ended: make(chan struct{})}, info, nil
 }

@@ -30,6 +30,7 @@ type reading struct {
 	timeout time.Duration
 	err     error   // why there is no status
 	status  *Status // nil: it didn't answer
+	certs   []Certificate
 	members []Member
 	alarms  []Alarm
 	health  error // why a linearizable read did not come back; nil also where none was tried
@@ -52,7 +53,7 @@ func look(ctx context.Context, source Source, timeout time.Duration) reading {
 		r.err = overdue(ctx, err)
 		return r
 	}
-	r.status = &status
+	r.status, r.certs = &status, certificatesOf(source.Reader)
 	if !status.Learner {
 		r.ask(ctx)
 	}
@@ -130,7 +131,7 @@ func (r row) view(alarms map[ID][]string, highest map[ID]uint64) MemberView {
 	source := r.reading.source
 	v.Name = cmp.Or(v.Name, source.Name)
 	v.Pod, v.Node = source.Pod, source.Node
-	v.Status = r.reading.status
+	v.Status, v.Certificates = r.reading.status, r.reading.certs
 	v.Source = source.Name
 	v.Quota = cmp.Or(quotaOf(v.Status), source.Quota)
 	v.Alarms = v.alarmsIn(alarms)

@@ -43,8 +43,11 @@ type MemberView struct {
 	Lag    *uint64  `json:"lag,omitempty"` // raft entries behind the highest index seen; nil: it didn't answer
 	// Healthy: it answered, is started and in the list, knows a leader, has no CORRUPT
 	// alarm, and a linearizable read through it came back (learners can't do that).
-	Healthy bool   `json:"healthy"`
-	Error   string `json:"error,omitempty"`
+	Healthy bool `json:"healthy"`
+	// Certificates are those of the connection to it; empty: it has no TLS, or through exec
+	// they are not seen.
+	Certificates []Certificate `json:"certificates,omitempty"`
+	Error        string        `json:"error,omitempty"`
 	// Err is what Error tells in few words, for errors.Is and errors.As.
 	Err error `json:"-"`
 	// Source is the name of the way to it; empty: there is none.

@@ -25,6 +25,7 @@ func judge(o Overview) Verdict {
 	for _, member := range o.Members {
 		j.judgeMember(member)
 	}
+	j.judgeCertificates(o.Members, o.At)
 	j.Summary = j.summarize()
 	return j.Verdict
 }

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,9 @@ type Caller struct {
 	Key  *Key
 	// Relay is the pin of the relay's key.
 	Relay Pin
+	// Shown is told the certificates of each stream's connection to the member; nil:
+	// nobody wants to know.
+	Shown func(member, client *x509.Certificate)
 }
 
 // DialContext opens a stream. What goes through it is what a member and its client say
@@ -34,16 +38,33 @@ type Caller struct {
 // Errors are those of Dial, and ErrForeign, ErrTarget and ErrMember; the last may come
 // with the first Read, since a member may refuse the node's certificate only then.
 func (c *Caller) DialContext(ctx context.Context, stream Stream) (net.Conn, error) {
-	conn, _, err := c.ask(ctx, request{Stream: stream.Member, ALPN: stream.ALPN, ServerName: stream.ServerName})
+	conn, answer, err := c.ask(ctx, request{Stream: stream.Member, ALPN: stream.ALPN, ServerName: stream.ServerName})
 	if err != nil {
 		return nil, err
 	}
+	c.show(answer.Certificates)
 	squeezer, err := newSqueezer(conn)
 	if err != nil {
 		_ = conn.NetConn().Close()
 		return nil, err
 	}
 	return &streamConn{Conn: conn, out: squeezer}, nil
+}
+
+// show tells of the certificates, if the relay sent both and they can be read.
+func (c *Caller) show(certificates [][]byte) {
+	if c.Shown == nil || len(certificates) != 2 {
+		return
+	}
+	member, err := x509.ParseCertificate(certificates[0])
+	if err != nil {
+		return
+	}
+	client, err := x509.ParseCertificate(certificates[1])
+	if err != nil {
+		return
+	}
+	c.Shown(member, client)
 }
 
 // Connects measures the distance to a peer of the relay's: how long each of count TCP

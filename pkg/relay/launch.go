@@ -70,7 +70,7 @@ func (r *Relay) launch(ctx context.Context) (_ *instance, err error) {
 	if err != nil {
 		return nil, err
 	}
-	i.caller = Caller{Key: r.key, Relay: pin, Dial: func(ctx context.Context) (net.Conn, error) {
+	i.caller = Caller{Key: r.key, Relay: pin, Shown: r.options.Shown, Dial: func(ctx context.Context) (net.Conn, error) {
 		return r.options.Dial(ctx, i.namespace, i.name, Port)
 	}}
 	r.log.Info("relay ready", "pod", i.name, "node", i.node, "key", pin.String())

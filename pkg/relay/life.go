@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
@@ -21,6 +22,8 @@ type Options struct {
 	// Lifetime is how long one pod runs at most; 0: an hour. A run that takes longer gets
 	// a successor before that, to which new streams go; the old one's break when it ends.
 	Lifetime time.Duration
+	// Shown is Caller's.
+	Shown func(member, client *x509.Certificate)
 	// Logger gets what is done, at info level. Nil: nothing is logged.
 	Logger *slog.Logger
 }

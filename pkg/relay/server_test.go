@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -358,4 +359,21 @@ func TestStrangersAreNoBytes(t *testing.T) {
 		}
 	}
 	t.Error("the relay lives on")
+}
+
+// The caller learns whose certificates the stream's connection was made with: when they
+// end is for it to judge.
+func TestCallerIsShownTheCertificates(t *testing.T) {
+	ends := time.Now().Add(9 * 24 * time.Hour).UTC().Truncate(time.Second)
+	m := startMember(t, etcdtest.Leaf{CommonName: "etcd", NotAfter: ends}, echo)
+	s := startRelay(t, m.beside)
+	var member, client *x509.Certificate
+	s.Shown = func(m, c *x509.Certificate) { member, client = m, c }
+	s.open(t, Stream{Member: m.address, ALPN: HTTP2})
+	if member == nil || member.Subject.CommonName != "etcd" || !member.NotAfter.Equal(ends) {
+		t.Errorf("the member's: %+v", member)
+	}
+	if client == nil || client.Subject.CommonName != "node" {
+		t.Errorf("the node's client's: %+v", client)
+	}
 }

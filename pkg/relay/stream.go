@@ -21,7 +21,7 @@ func (s *Server) stream(ctx context.Context, caller *meteredConn, r request) {
 	}
 	defer member.Close() //nolint:errcheck // what it sent has been read, or is not wanted
 	defer context.AfterFunc(ctx, func() { _ = member.Close() })()
-	if err := writeMessage(caller, reply{Connects: []time.Duration{took}}); err != nil {
+	if err := writeMessage(caller, reply{Connects: []time.Duration{took}, Certificates: s.shown(member)}); err != nil {
 		return
 	}
 	_ = caller.SetDeadline(time.Time{})
@@ -69,6 +69,16 @@ func (s *Server) dial(ctx context.Context, r request) (*memberConn, time.Duratio
 		return nil, 0, fmt.Errorf("%w: %w", ErrMember, err)
 	}
 	return &memberConn{member}, took, nil
+}
+
+// shown are the certificates of a connection to a member; none where they have no room
+// in a message.
+func (s *Server) shown(member *memberConn) [][]byte {
+	theirs, ours := member.ConnectionState().PeerCertificates, s.TLS.Certificates
+	if len(theirs) == 0 || len(ours) == 0 || len(theirs[0].Raw)+len(ours[0].Certificate[0]) > maxMessage/2 {
+		return nil
+	}
+	return [][]byte{theirs[0].Raw, ours[0].Certificate[0]}
 }
 
 // expandTo copies what the caller sends.

@@ -59,6 +59,9 @@ type reply struct {
 	// Connects are how long each TCP connect took, in nanoseconds: of a stream one, to
 	// the member; of a probe Count, to the peer.
 	Connects []time.Duration `json:"connects,omitempty"`
+	// Certificates are those of the stream's connection to the member, in DER: the
+	// member's, then the node's client's. They hold no secret.
+	Certificates [][]byte `json:"certificates,omitempty"`
 }
 
 // kind tells the caller what sort of error it is.

@@ -23,7 +23,7 @@ type Authority struct {
 }
 
 // Leaf says what a certificate carries. Its zero value is good for localhost and
-// 127.0.0.1, from an hour ago for a day, for servers and clients.
+// 127.0.0.1, from an hour ago for a year, for servers and clients.
 type Leaf struct {
 	CommonName          string
 	Names               []string // DNS names and IP addresses; nil: localhost, 127.0.0.1
@@ -48,7 +48,7 @@ func NewAuthority(t testing.TB, name string) *Authority {
 		SerialNumber:          serial(t),
 		Subject:               pkix.Name{CommonName: name},
 		NotBefore:             time.Now().Add(-72 * time.Hour),
-		NotAfter:              time.Now().Add(72 * time.Hour),
+		NotAfter:              time.Now().Add(10 * 365 * 24 * time.Hour),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
@@ -105,7 +105,7 @@ func (l Leaf) template(t testing.TB) *x509.Certificate {
 		cert.NotBefore = time.Now().Add(-time.Hour)
 	}
 	if cert.NotAfter.IsZero() {
-		cert.NotAfter = time.Now().Add(24 * time.Hour)
+		cert.NotAfter = time.Now().Add(365 * 24 * time.Hour)
 	}
 	names := l.Names
 	if names == nil {
