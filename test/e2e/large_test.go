@@ -192,10 +192,16 @@ func holdBackup(t *testing.T, flags ...string) *heldBackup {
 // hold is holdBackup with no certificates but what the flags say.
 func hold(t *testing.T, flags ...string) *heldBackup {
 	t.Helper()
-	h := &heldBackup{path: filepath.Join(t.TempDir(), "snapshot.db")}
-	args := append([]string{"backup", "-f", h.path, "-o", "json"}, flags...)
-	h.command = pluginCommand([]string{"KUBECONFIG=" + shared.Kubeconfig()}, args...)
-	h.wait = begin(t, h.command, args)
+	return holdCommand(t, pluginCommand([]string{"KUBECONFIG=" + shared.Kubeconfig()}, flags...))
+}
+
+// holdCommand is hold of a command that has everything but "backup -f FILE -o json".
+func holdCommand(t *testing.T, c *exec.Cmd) *heldBackup {
+	t.Helper()
+	h := &heldBackup{command: c, path: filepath.Join(t.TempDir(), "snapshot.db")}
+	args := append([]string{"backup", "-f", h.path, "-o", "json"}, c.Args[1:]...)
+	c.Args = append(c.Args[:1:1], args...)
+	h.wait = begin(t, c, args)
 	dir := filepath.Dir(h.path)
 	for deadline := time.Now().Add(time.Minute); written(t, dir) < 4<<20; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -330,7 +336,7 @@ func drain(t *testing.T) {
 		etcdctl del --prefix `+ballast+` >/dev/null
 		revision=$(etcdctl endpoint status -w json | grep -o '"revision":[0-9]*' | cut -d: -f2)
 		etcdctl compact --physical "$revision"
-		etcdctl defrag --cluster`))
+		etcdctl defrag --cluster --command-timeout=60s`))
 	if err != nil {
 		t.Errorf("drain: %v", err)
 	}
