@@ -52,8 +52,8 @@ image: ## bin/image.tar, for amd64 and arm64: what --relay-image names (IMAGE=na
 test-cluster-tool:
 	@go build -o $(TESTCLUSTER) ./test/cluster/cmd/testcluster
 
-cluster: test-cluster-tool ## start a real control plane and leave it running (NODES=3, CLUSTER=name)
-	@$(TESTCLUSTER) up --cluster '$(CLUSTER)' --nodes '$(NODES)'
+cluster: test-cluster-tool ## start a real control plane and leave it running (NODES=3, CLUSTER=name, EVENTS=1: with an etcd for events)
+	@$(TESTCLUSTER) up --cluster '$(CLUSTER)' --nodes '$(NODES)' $(if $(EVENTS),--events)
 
 cluster-kubeconfig: test-cluster-tool ## print the path of its kubeconfig (make -s)
 	@$(TESTCLUSTER) kubeconfig --cluster '$(CLUSTER)'

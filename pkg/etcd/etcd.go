@@ -101,4 +101,7 @@ type Contents struct {
 	HashKV          uint32 `json:"hashKV"`  // at Revision, as a live member's HashKV answers
 	StorageVersion  string `json:"storageVersion,omitempty"`
 	Kubernetes      bool   `json:"kubernetes"` // it holds a Kubernetes key space
+	// Partial: … but no namespaces, without which there is no Kubernetes. It is of a cluster
+	// beside the main one, which holds the events alone, or the leases.
+	Partial bool `json:"partial,omitempty"`
 }

@@ -124,6 +124,7 @@ type scan struct {
 	last       revisionKey // the record before
 	missing    int64       // revisions above the compaction without a record
 	kubernetes bool
+	namespaces bool // it holds some
 }
 
 // scan reads every page of the file once, checks that pages, keys and records are in
@@ -163,6 +164,7 @@ func (s *scan) record(e entry) error {
 	}
 	s.set.see(r, key)
 	s.kubernetes = s.kubernetes || isKubernetesKey(key)
+	s.namespaces = s.namespaces || isNamespaceKey(key)
 	s.countMissing(r)
 	return nil
 }

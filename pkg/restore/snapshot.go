@@ -123,7 +123,7 @@ func (d *database) snapshot(ctx context.Context) (*Snapshot, error) {
 	s := &Snapshot{Contents: etcd.Contents{
 		Revision: d.revision, CompactRevision: d.compact,
 		Keys: found.set.keys(), Records: int64(found.set.records),
-		Hash: found.hash.Sum32(), Kubernetes: found.kubernetes,
+		Hash: found.hash.Sum32(), Kubernetes: found.kubernetes, Partial: found.kubernetes && !found.namespaces,
 		StorageVersion: string(d.meta[storageVersionKey]),
 	}}
 	if s.Contents.HashKV, err = d.hashKV(ctx, found.set, d.compact); err != nil {

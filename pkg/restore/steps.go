@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"regexp"
 	"strings"
 )
 
@@ -25,7 +26,11 @@ type Step struct {
 // StepOptions is how the nodes are laid out. Zero values are kubeadm's.
 type StepOptions struct {
 	ManifestDir string // of the static pods: /etc/kubernetes/manifests
+	Manifest    string // etcd's own, without .yaml: etcd
 	DataDir     string // of etcd: /var/lib/etcd
+	// DataDirFlag is etcd's --data-dir, as its container has it. A node may run another
+	// etcd besides, which is left alone then. Empty: every etcd is waited for to stop.
+	DataDirFlag string
 	HealthAddr  string // where etcd answers /health by plain HTTP: 127.0.0.1:2381
 	// Copy takes a directory to a node, with {src}, {host} and {dst} filled in:
 	// "scp -rp {src} root@{host}:{dst}".
@@ -44,6 +49,7 @@ func (o StepOptions) withDefaults() StepOptions {
 		value string
 	}{
 		{&o.ManifestDir, "/etc/kubernetes/manifests"},
+		{&o.Manifest, "etcd"},
 		{&o.DataDir, "/var/lib/etcd"},
 		{&o.HealthAddr, "127.0.0.1:2381"},
 		{&o.Copy, "scp -rp {src} root@{host}:{dst}"},
@@ -113,11 +119,11 @@ func (w walk) copy() Step {
 
 func (w walk) stop() Step {
 	return w.everywhere(Step{
-		ID: "stop", Title: "Stop every API server and every etcd",
+		ID: "stop", Title: "Stop every API server and every member of this etcd",
 		Commands: []string{
 			"mkdir -p " + quote(w.held),
 			w.hold("kube-apiserver"),
-			w.hold("etcd"),
+			w.hold(w.Manifest),
 		},
 		Why: "On all nodes before anything else: an etcd that goes on beside the restored ones is a second cluster with the old data, and an API server that sees both breaks objects. kubelet stops a static pod whose manifest is gone.",
 	})
@@ -134,11 +140,17 @@ func (w walk) giveBack(name string) string {
 	return fmt.Sprintf("test -f %[2]s || mv %[1]s %[2]s", quote(from), quote(to))
 }
 
+// stopped looks for this etcd by its command line, where that is known: pgrep itself, and
+// the shell around it, begin with other words.
 func (w walk) stopped() Step {
+	etcd := "pgrep -x etcd"
+	if w.DataDirFlag != "" {
+		etcd = "pgrep -f " + quote(`^([^ ]*/)?etcd( .*)? --data-dir=`+regexp.QuoteMeta(w.DataDirFlag)+`( |$)`)
+	}
 	return w.everywhere(Step{
 		ID: "stopped", Title: "See that they have stopped",
 		Commands: []string{
-			"timeout 180 sh -c 'while pgrep -x kube-apiserver || pgrep -x etcd; do sleep 1; done'",
+			"timeout 180 sh -c " + quote("while pgrep -x kube-apiserver || "+etcd+"; do sleep 1; done"),
 		},
 		Check: "It ends with 0 within three minutes, having printed the IDs of processes that were still there. Go on only when that is so on every node.",
 		Why:   "Data that moves away under a running etcd is still written to.",
@@ -170,8 +182,8 @@ func (w walk) swap() Step {
 
 func (w walk) startEtcd() Step {
 	return w.everywhere(Step{
-		ID: "start-etcd", Title: "Start every etcd",
-		Commands: []string{w.giveBack("etcd")},
+		ID: "start-etcd", Title: "Start every member of this etcd",
+		Commands: []string{w.giveBack(w.Manifest)},
 		Why:      "The manifests need no change: with data in place etcd takes members, IDs and cluster ID from there and ignores its --initial flags, the token too.",
 	})
 }

@@ -244,3 +244,43 @@ func TestCommand(t *testing.T) {
 		}
 	}
 }
+
+// A node that runs a second etcd, for events: nothing of the other one is touched.
+func TestNextStepsOfTheOtherEtcd(t *testing.T) {
+	o := StepOptions{Manifest: "etcd-events", DataDir: "/var/lib/etcd-events", DataDirFlag: "/var/lib/etcd-events", HealthAddr: "127.0.0.1:2391"}
+	for _, s := range NextSteps(kubeadmPlan(t), o) {
+		for _, c := range s.Commands {
+			for _, main := range []string{"/var/lib/etcd/", "/etcd.yaml", "pgrep -x etcd", "/2381"} {
+				if strings.Contains(c, main) {
+					t.Errorf("%s touches the main etcd: %s", s.ID, c)
+				}
+			}
+		}
+		if s.ID == "stopped" && !waitsFor(t, s.Commands[0], "--data-dir=/var/lib/etcd-events") {
+			t.Errorf("it does not wait: %s", s.Commands[0])
+		}
+		if s.ID == "stopped" && waitsFor(t, s.Commands[0], "--data-dir=/var/lib/etcd") {
+			t.Errorf("it waits for the other etcd: %s", s.Commands[0])
+		}
+	}
+}
+
+// waitsFor tells whether command waits while there is a process "etcd … --name=a FLAG". It
+// stops waiting after two seconds.
+func waitsFor(t *testing.T, command, flag string) bool {
+	t.Helper()
+	etcd := exec.Command("sh")
+	etcd.Args = []string{"etcd", "-c", "read nothing", "--name=a", flag}
+	stdin, err := etcd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := etcd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = stdin.Close()
+		_ = etcd.Wait()
+	}()
+	return exec.Command("sh", "-c", strings.Replace(command, "timeout 180", "timeout 2", 1)).Run() != nil
+}

@@ -34,9 +34,11 @@ var ErrNoCluster = errors.New("no such cluster")
 
 // Options say what cluster to bring up.
 type Options struct {
-	Name  string    // a-z, 0-9 and -; clusters of different names run side by side
-	Nodes int       // control planes, 1 to 9; zero means 1
-	Log   io.Writer // a line for what takes time; nil: nowhere
+	Name  string // a-z, 0-9 and -; clusters of different names run side by side
+	Nodes int    // control planes, 1 to 9; zero means 1
+	// Events: Kubernetes' Events are kept in a second etcd, with a member on every node.
+	Events bool
+	Log    io.Writer // a line for what takes time; nil: nowhere
 }
 
 // Cluster is a cluster on this machine.
@@ -168,8 +170,8 @@ func upLocked(ctx context.Context, clusters string, o Options) (*Cluster, error)
 
 // again answers a second Up.
 func (c *Cluster) again(ctx context.Context, o Options) (*Cluster, error) {
-	if len(c.nodes) != o.Nodes {
-		return nil, fmt.Errorf("start cluster %s: it is up already, with %d nodes; take it down first", o.Name, len(c.nodes))
+	if len(c.nodes) != o.Nodes || c.state.Events != o.Events {
+		return nil, fmt.Errorf("start cluster %s: it is up already, with %d nodes and etcd for events: %t; take it down first", o.Name, len(c.nodes), c.state.Events)
 	}
 	_, _ = fmt.Fprintf(o.Log, "cluster %s is up already\n", o.Name)
 	return c, c.startBalancer(ctx)
@@ -203,7 +205,7 @@ func claim(ctx context.Context, clusters string, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = claimSlot(clusters, state{Name: o.Name, Nodes: o.Nodes, Boot: bootID()})
+	_, err = claimSlot(clusters, state{Name: o.Name, Nodes: o.Nodes, Events: o.Events, Boot: bootID()})
 	if err := errors.Join(err, lock.Remove()); err != nil {
 		return nil, err
 	}
@@ -234,6 +236,12 @@ func (c *Cluster) build(ctx context.Context, log io.Writer) error {
 	}
 	if err := c.writeAccess(); err != nil {
 		return err
+	}
+	if c.state.Events {
+		if err := c.addEvents(ctx); err != nil {
+			return err
+		}
+		say("events have an etcd of their own")
 	}
 	if err := c.WaitReady(ctx); err != nil {
 		return err

@@ -18,7 +18,7 @@ import (
 // Part is what of a node can be stopped, frozen or killed.
 type Part string
 
-// The parts. All but Kubelet and Machine are static pods.
+// The parts. All but Kubelet and Machine are static pods; so is EventsEtcd.
 const (
 	Etcd              Part = "etcd"
 	APIServer         Part = "kube-apiserver"
@@ -30,7 +30,7 @@ const (
 
 // Parts lists every part.
 func Parts() []Part {
-	return []Part{Etcd, APIServer, ControllerManager, Scheduler, Kubelet, Machine}
+	return []Part{Etcd, EventsEtcd, APIServer, ControllerManager, Scheduler, Kubelet, Machine}
 }
 
 // leverTimeout covers kubelet's look at its manifests, the 30 s grace of a static pod that
@@ -136,7 +136,7 @@ func (n *Node) Running(part Part) bool {
 }
 
 // processes are part's own: those in the node's control group that run its
-// program and, since tests start further etcds in pods, under the node's name.
+// program and, since there are further etcds, under the node's name on its directory.
 func (n *Node) processes(part Part) ([]int, error) {
 	all, err := n.cluster.hierarchies.processes(n.Cgroup())
 	if err != nil {
@@ -146,10 +146,12 @@ func (n *Node) processes(part Part) ([]int, error) {
 }
 
 func (n *Node) is(part Part, pid int) bool {
-	if programName(pid) != string(part) {
-		return false
+	dirs := map[Part]string{Etcd: dataDir, EventsEtcd: eventsDataDir}
+	if dirs[part] == "" {
+		return programName(pid) == string(part)
 	}
-	return part != Etcd || slices.Contains(arguments(pid), "--name="+n.Name)
+	args := arguments(pid)
+	return programName(pid) == string(Etcd) && slices.Contains(args, "--name="+n.Name) && slices.Contains(args, "--data-dir="+dirs[part])
 }
 
 func (n *Node) signal(part Part, sig syscall.Signal) error {

@@ -29,7 +29,7 @@ func (c *Cluster) Client() (*kubernetes.Clientset, error) {
 }
 
 // WaitReady returns when every node serves (etcd with a quorum, API server,
-// kubelet), the API calls it and its four static pods Ready, and pods can be made
+// kubelet), the API calls it and its static pods Ready, and pods can be made
 // in the default namespace. What levers stopped has to be started before.
 func (c *Cluster) WaitReady(ctx context.Context) error {
 	client, err := c.Client()
@@ -61,10 +61,14 @@ func (c *Cluster) serve(ctx context.Context) error {
 func (n *Node) serves(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
+	endpoints := "https://127.0.0.1:2379"
+	if n.cluster.state.Events {
+		endpoints += ",https://127.0.0.1:" + eventsClientPort
+	}
 	_, err := n.Run(ctx, fmt.Sprintf(`
-		%s endpoint health >/dev/null
+		%s --endpoints %s endpoint health >/dev/null
 		kubectl --server https://%s:6443 --request-timeout 10s get --raw /readyz >/dev/null
-		: </dev/tcp/127.0.0.1/10250`, Etcdctl, n.IP))
+		: </dev/tcp/127.0.0.1/10250`, Etcdctl, endpoints, n.IP))
 	return err
 }
 
@@ -87,11 +91,19 @@ func (c *Cluster) calledReady(ctx context.Context, client kubernetes.Interface) 
 	if err != nil {
 		return err
 	}
-	if err := staticPodsReady(pods.Items, 4*len(c.nodes)); err != nil {
+	if err := staticPodsReady(pods.Items, c.staticPods()*len(c.nodes)); err != nil {
 		return err
 	}
 	_, err = client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
 	return err
+}
+
+// staticPods is how many each node has.
+func (c *Cluster) staticPods() int {
+	if c.state.Events {
+		return 5
+	}
+	return 4
 }
 
 func nodeReady(n corev1.Node) bool {

@@ -22,6 +22,8 @@ import (
 type state struct {
 	Name  string `json:"name"`
 	Nodes int    `json:"nodes"`
+	// Events: every node has a second etcd, for events.
+	Events bool `json:"events,omitempty"`
 	// Slot is this cluster's alone among those of the cache: subnet and port hang on it.
 	Slot int `json:"slot"`
 	// Boot is the kernel's boot id: after a reboot nothing of the cluster runs.

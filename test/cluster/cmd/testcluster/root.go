@@ -47,11 +47,12 @@ func newRootCommand() *cobra.Command {
 
 func newUpCommand(o *options) *cobra.Command {
 	var nodes int
+	var events bool
 	c := &cobra.Command{
 		Use: "up", Short: "Start a cluster and leave it running", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			began := time.Now()
-			up, err := cluster.Up(c.Context(), cluster.Options{Name: o.name, Nodes: nodes, Log: c.ErrOrStderr()})
+			up, err := cluster.Up(c.Context(), cluster.Options{Name: o.name, Nodes: nodes, Events: events, Log: c.ErrOrStderr()})
 			if err != nil {
 				return err
 			}
@@ -61,6 +62,7 @@ func newUpCommand(o *options) *cobra.Command {
 		},
 	}
 	c.Flags().IntVar(&nodes, "nodes", 1, "control planes")
+	c.Flags().BoolVar(&events, "events", false, "keep Kubernetes' Events in an etcd of their own")
 	return c
 }
 
