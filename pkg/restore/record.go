@@ -67,16 +67,9 @@ var kubernetesPrefixes = [][]byte{[]byte("/registry/"), []byte("/kubernetes.io/"
 // (k8s.io/apiserver/pkg/storage/etcd3/compact.go).
 var compactKey = []byte("compact_rev_key")
 
-// isNamespaceKey: every Kubernetes has some, and they are where most of its objects are
-// (k8s.io/apiserver's --etcd-servers-overrides moves single resources elsewhere).
-func isNamespaceKey(key []byte) bool {
-	for _, prefix := range kubernetesPrefixes {
-		if rest, ok := bytes.CutPrefix(key, prefix); ok && bytes.HasPrefix(rest, []byte("namespaces/")) {
-			return true
-		}
-	}
-	return false
-}
+// isNamespaceKey: every Kubernetes has some, whatever its prefix, and they are where most of
+// its objects are (k8s.io/apiserver's --etcd-servers-overrides moves single resources).
+func isNamespaceKey(key []byte) bool { return bytes.Contains(key, []byte("/namespaces/")) }
 
 func isKubernetesKey(key []byte) bool {
 	for _, prefix := range kubernetesPrefixes {

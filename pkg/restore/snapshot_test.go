@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -23,7 +24,7 @@ func TestOpenAgreesWithServerAndEtcdutl(t *testing.T) {
 	for _, tc := range []struct {
 		name       string
 		fill       func(t *testing.T, s *server)
-		kubernetes bool
+		kubernetes bool // all of it, where the name does not say else
 	}{
 		{"fresh", func(*testing.T, *server) {}, false},
 		{"never compacted", func(t *testing.T, s *server) { s.work(t, "a", 60) }, false},
@@ -55,8 +56,18 @@ func TestOpenAgreesWithServerAndEtcdutl(t *testing.T) {
 			s.delete(t, "\x00", clientv3.WithFromKey())
 			s.compact(t, s.revision(t))
 		}, false},
-		{"kubernetes", func(t *testing.T, s *server) { s.work(t, "/registry/pods/default/p", 30) }, true},
-		{"kubernetes under another prefix", func(t *testing.T, s *server) { s.put(t, "compact_rev_key", "1") }, true},
+		{"kubernetes", func(t *testing.T, s *server) {
+			s.put(t, "/registry/namespaces/default", "1")
+			s.work(t, "/registry/pods/default/p", 30)
+		}, true},
+		{"kubernetes under another prefix", func(t *testing.T, s *server) {
+			s.put(t, "compact_rev_key", "1")
+			s.put(t, "/prod/namespaces/default", "1")
+		}, true},
+		{"partial: events", func(t *testing.T, s *server) {
+			s.put(t, "compact_rev_key", "1")
+			s.work(t, "/registry/events/default/e", 30)
+		}, true},
 		{"large values", func(t *testing.T, s *server) {
 			for _, key := range []string{"a", "b", "c"} {
 				s.put(t, key, string(make([]byte, 700_000)))
@@ -80,7 +91,7 @@ func TestOpenAgreesWithServerAndEtcdutl(t *testing.T) {
 			want := etcd.Contents{
 				Revision: live.HashRevision, CompactRevision: live.CompactRevision,
 				Keys: all.Count, Records: got.Contents.Records,
-				Hash: status.Hash, HashKV: live.Hash, StorageVersion: "3.7.0", Kubernetes: tc.kubernetes,
+				Hash: status.Hash, HashKV: live.Hash, StorageVersion: "3.7.0", Kubernetes: tc.kubernetes, Partial: strings.HasPrefix(tc.name, "partial"),
 			}
 			if diff := cmp.Diff(want, got.Contents); diff != "" {
 				t.Errorf("contents (-live +read):\n%s", diff)

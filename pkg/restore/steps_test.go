@@ -256,11 +256,23 @@ func TestNextStepsOfTheOtherEtcd(t *testing.T) {
 				}
 			}
 		}
-		if s.ID == "stopped" && !waitsFor(t, s.Commands[0], "--data-dir=/var/lib/etcd-events") {
-			t.Errorf("it does not wait: %s", s.Commands[0])
+	}
+}
+
+// The step waits for the etcd on that directory, and for no other. The directory is this
+// test's own: others may run here.
+func TestNextStepsWaitForTheirEtcd(t *testing.T) {
+	dir := t.TempDir()
+	for _, s := range NextSteps(kubeadmPlan(t), StepOptions{DataDirFlag: dir + "/etcd-events"}) {
+		if s.ID != "stopped" {
+			continue
 		}
-		if s.ID == "stopped" && waitsFor(t, s.Commands[0], "--data-dir=/var/lib/etcd") {
-			t.Errorf("it waits for the other etcd: %s", s.Commands[0])
+		command := strings.Replace(s.Commands[0], "pgrep -x kube-apiserver ||", "", 1)
+		if !waitsFor(t, command, "--data-dir="+dir+"/etcd-events") {
+			t.Errorf("it does not wait: %s", command)
+		}
+		if waitsFor(t, command, "--data-dir="+dir+"/etcd") {
+			t.Errorf("it waits for the other etcd: %s", command)
 		}
 	}
 }
