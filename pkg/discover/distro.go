@@ -60,7 +60,11 @@ type serving struct {
 
 // distros is the table. The first row that knows a pod's container has it.
 func distros() []distro {
-	return []distro{openshift(), kops(), rke2(), kubeadm(), generic()}
+	return []distro{
+		openshift(), kops(), rke2(), kubeadm(),
+		hypershift(), druid(), kamaji(), vcluster(), // tenants' control planes
+		generic(),
+	}
 }
 
 // controlPlanePlaces are where the API servers' own etcd and the API servers are
