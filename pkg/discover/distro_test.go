@@ -3,6 +3,9 @@ package discover
 import (
 	"slices"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/runtime"
 )
 
 func TestFindGolden(t *testing.T) {
@@ -109,7 +112,8 @@ func TestRows(t *testing.T) {
 func TestRowsAreComplete(t *testing.T) {
 	for _, row := range distros() {
 		if row.id == "" || row.container == nil || row.settings == nil || row.serving == nil ||
-			row.exec == nil || row.cluster == nil || row.owner == nil || row.onNode == nil {
+			row.exec == nil || row.cluster == nil || row.owner == nil || row.onNode == nil ||
+			row.configMap == nil || row.client == nil || row.nodeFiles == nil || row.secrets == nil {
 			t.Errorf("row %q has a func missing", row.id)
 		}
 		if row.controlPlane && len(row.places) == 0 {
@@ -142,10 +146,92 @@ func TestExec(t *testing.T) {
 		}},
 		{"openshift", "etcdctl", []string{"env", openshiftEndpoint, "etcdctl", "--command-timeout=10s"}},
 		{"kops", "", nil},
+		{"druid", "", nil},
+		{"hypershift", "etcd", []string{
+			"etcdctl", "--endpoints=https://localhost:2379", "--cacert=/etc/etcd/tls/etcd-ca/ca.crt",
+			"--cert=/etc/etcd/tls/client/etcd-client.crt", "--key=/etc/etcd/tls/client/etcd-client.key", "--command-timeout=10s",
+		}},
+		{"vcluster", "etcd", []string{
+			"etcdctl", "--endpoints=https://127.0.0.1:2379", "--cacert=/run/config/pki/etcd-ca.crt",
+			"--cert=/run/config/pki/etcd-server.crt", "--key=/run/config/pki/etcd-server.key", "--command-timeout=10s",
+		}},
+		{"apisix", "etcd", []string{"etcdctl", "--endpoints=http://127.0.0.1:2379", "--command-timeout=10s"}},
 	} {
-		pod := mustFind(t, Options{}, readFixture(t, test.dir+"/cluster.yaml")...).Clusters[0].Pods[0]
+		pod := mustFind(t, Options{All: true}, readFixture(t, test.dir+"/cluster.yaml")...).Clusters[0].Pods[0]
 		if !slices.Equal(pod.Exec, test.want) || pod.ExecContainer != test.container {
 			t.Errorf("%s: exec in %q %q\nwant in %q %q", test.dir, pod.ExecContainer, pod.Exec, test.container, test.want)
 		}
+	}
+}
+
+// Tenants' etcd is not this Kubernetes' own: it is found where it was asked for.
+func TestTenantsAreAskedFor(t *testing.T) {
+	for _, test := range []struct{ dir, namespace, name string }{
+		{"hypershift", "clusters-prod", "etcd"},
+		{"druid", "shoot--garden--prod", "etcd-main"},
+		{"kamaji", "kamaji-system", "kamaji-etcd"},
+		{"vcluster", "team-a", "dev-etcd"},
+		{"bitnami", "store", "store-etcd"},
+		{"apisix", "ingress-apisix", "apisix-etcd"},
+		{"milvus", "milvus", "milvus-etcd"},
+		{"etcd-operator", "store", "store"},
+		{"cozystack", "tenants", "tenant"},
+	} {
+		objects := append(readFixture(t, "kubeadm/cluster.yaml"), podObjects(readFixture(t, test.dir+"/cluster.yaml"))...)
+		for _, look := range []struct {
+			options Options
+			want    []string
+		}{
+			{Options{}, []string{"kube-system/main"}},
+			{Options{Namespace: test.namespace}, []string{test.namespace + "/" + test.name}},
+			{Options{All: true}, []string{"kube-system/main", test.namespace + "/" + test.name}},
+		} {
+			found := mustFind(t, look.options, objects...)
+			var got []string
+			for _, c := range found.Clusters {
+				got = append(got, c.Namespace+"/"+c.Name)
+				if c.ControlPlane != (c.Name == "main") {
+					t.Errorf("%s: %s: control plane: %v", test.dir, c.Name, c.ControlPlane)
+				}
+			}
+			if !slices.Equal(got, look.want) {
+				t.Errorf("%s, %+v: found %v, want %v", test.dir, look.options, got, look.want)
+			}
+		}
+	}
+}
+
+// podObjects leaves out what the fixture of a control plane has, too.
+func podObjects(objects []runtime.Object) []runtime.Object {
+	var pods []runtime.Object
+	for _, pod := range podsOf(objects) {
+		pods = append(pods, pod)
+	}
+	return pods
+}
+
+// The kubeadm row says who made the nodes.
+func TestKubeadmOwner(t *testing.T) {
+	for dir, want := range map[string]string{
+		"kubeadm": "kubeadm ", "kind": "kind kind", "minikube": "minikube minikube", "capi": "KubeadmControlPlane prod-control-plane",
+	} {
+		owner := mustFind(t, Options{}, readFixture(t, dir+"/cluster.yaml")...).Clusters[0].Owner
+		if got := owner.Kind + " " + owner.Name; got != want || owner.Advice == "" {
+			t.Errorf("%s: owner %q, advice %q", dir, got, owner.Advice)
+		}
+	}
+}
+
+// Replicas of a Deployment don't know each other; one alone goes by the Deployment's name,
+// which outlives its pod.
+func TestDeploymentIsNoCluster(t *testing.T) {
+	objects := readFixture(t, "cilium/cluster.yaml")
+	if found := mustFind(t, Options{All: true}, objects...); len(found.Clusters) != 2 {
+		t.Errorf("two replicas: %v", layout(found))
+	}
+	found := mustFind(t, Options{All: true}, objects[0])
+	want := map[string][]string{"kube-system/clustermesh-apiserver": {"clustermesh-apiserver-6b9d4f7c8-x2k4p"}}
+	if diff := cmp.Diff(want, layout(found)); diff != "" {
+		t.Errorf("one replica (-want +got):\n%s", diff)
 	}
 }

@@ -33,7 +33,7 @@ func (r secretReader) mounted(ctx context.Context, cluster Cluster, row distro) 
 	client := row.client(newProcess(pod, container), settings)
 	for _, candidate := range mountedPairs(pod, container, client, servedFiles(settings)) {
 		found, err := r.pair(ctx, pod.Namespace, candidate[0], candidate[1])
-		if err != nil {
+		if err != nil && !apierrors.IsNotFound(err) { // an optional one may not be there
 			return nil, err
 		}
 		if found == nil || !isForClients(found.Cert) {
