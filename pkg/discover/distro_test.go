@@ -147,6 +147,7 @@ func TestExec(t *testing.T) {
 		{"openshift", "etcdctl", []string{"env", openshiftEndpoint, "etcdctl", "--command-timeout=10s"}},
 		{"kops", "", nil},
 		{"druid", "", nil},
+		{"cilium", "", nil},
 		{"hypershift", "etcd", []string{
 			"etcdctl", "--endpoints=https://localhost:2379", "--cacert=/etc/etcd/tls/etcd-ca/ca.crt",
 			"--cert=/etc/etcd/tls/client/etcd-client.crt", "--key=/etc/etcd/tls/client/etcd-client.key", "--command-timeout=10s",

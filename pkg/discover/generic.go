@@ -68,9 +68,12 @@ func genericServing(_ process, s Settings) serving {
 // is good for both, and needs the settings, so it has nothing behind a config file.
 func genericExec(p process, s Settings) ([]string, string) { return execAs(p, s, servedFiles(s)) }
 
+// ciliumImage has etcd, and leaves etcdctl out (cilium/cilium images/clustermesh-apiserver/Dockerfile).
+const ciliumImage = "clustermesh-apiserver"
+
 // execAs is etcdctl with a client's certificate that the container has.
 func execAs(p process, s Settings, client clientFiles) ([]string, string) {
-	if s["config-file"].From == FromFile {
+	if s["config-file"].From == FromFile || p.image() == ciliumImage {
 		return nil, ""
 	}
 	endpoint := s.clientAddress()

@@ -56,10 +56,13 @@ func isSubcommand(args []string) bool {
 	return len(args) > 0 && slices.Contains([]string{"grpc-proxy", "gateway"}, args[0])
 }
 
-func (p process) hasEtcdImage() bool {
+func (p process) hasEtcdImage() bool { return p.image() == "etcd" }
+
+// image is the name of the container's image, without registry, path, tag and digest.
+func (p process) image() string {
 	image, _, _ := strings.Cut(path.Base(p.container.Image), "@")
 	image, _, _ = strings.Cut(image, ":")
-	return image == "etcd"
+	return image
 }
 
 // environment resolves the container's variables: values, with $(VAR) expanded, and
