@@ -37,8 +37,9 @@ func notFound(ctx context.Context, client kubernetes.Interface, options Options,
 		return reason
 	}
 	return &NotFoundError{
-		Reason:  "this cluster shows neither etcd nor API servers: its control plane is hosted elsewhere",
-		Instead: "ask for backups whoever runs the control plane, or use --endpoints from where its etcd can be reached",
+		Reason: "this cluster shows neither etcd nor API servers: its control plane is hosted elsewhere",
+		Instead: "on the cluster that hosts it (Kamaji's, vcluster's …) use --all-etcd; else ask for backups whoever runs it, " +
+			"or use --endpoints from where its etcd can be reached",
 	}
 }
 
@@ -72,17 +73,24 @@ func byEtcdServers(servers []APIServer) *NotFoundError {
 	}
 	if len(remote) > 0 {
 		slices.Sort(remote)
-		urls := strings.Join(slices.Compact(remote), ",")
-		return &NotFoundError{
-			Reason: "the API servers use an external etcd at " + urls,
-			Instead: "from a host that reaches it: kubectl etcd status --endpoints " + urls +
-				" --cacert FILE --cert FILE --key FILE",
-		}
+		return external(servers[0], strings.Join(slices.Compact(remote), ","))
 	}
 	if len(local) > 0 {
 		return onNodes("the API servers use an etcd on their own nodes at " + local[0] + " that is no pod: a system service")
 	}
 	return nil
+}
+
+// external is an etcd that server reaches at urls, with files of its own node: so kubespray's,
+// which runs on the nodes as a system service and has them in /etc/ssl/etcd/ssl.
+func external(server APIServer, urls string) *NotFoundError {
+	reason := &NotFoundError{Reason: "the API servers use an external etcd at " + urls}
+	files := clientFiles{server.Flags["etcd-cafile"], server.Flags["etcd-certfile"], server.Flags["etcd-keyfile"]}
+	reason.Instead = "on node " + server.Node + ", which has the files: " + directly(urls, files)
+	if files == (clientFiles{}) {
+		reason.Instead = "from a host that reaches it: " + directly(urls, files)
+	}
+	return reason
 }
 
 func onNodes(reason string) *NotFoundError {
@@ -121,8 +129,25 @@ func byNodes(nodes []corev1.Node) *NotFoundError {
 	return nil
 }
 
-func signs() []sign {
-	return append([]sign{
+func signs() []sign { return slices.Concat(hostedSigns(), outsideSigns(), managedSigns()) }
+
+// hostedSigns: the control plane is pods, but on another cluster.
+func hostedSigns() []sign {
+	return []sign{
+		{label: "worker.gardener.cloud/pool", NotFoundError: NotFoundError{
+			Reason:  "this is a shoot of Gardener: its etcd runs on its seed",
+			Instead: "with the seed's kubeconfig: kubectl etcd status -n NAMESPACE, the shoot's own (shoot--PROJECT--NAME)",
+		}},
+		{label: "hypershift.openshift.io/nodePool", NotFoundError: NotFoundError{
+			Reason:  "this is a cluster hosted by HyperShift: its etcd runs on the management cluster",
+			Instead: "with that one's kubeconfig: kubectl etcd status -n NAMESPACE, the hosted control plane's own (clusters-NAME)",
+		}},
+	}
+}
+
+// outsideSigns: etcd is there, but in no pod.
+func outsideSigns() []sign {
+	return []sign{
 		{label: "microk8s.io/cluster", NotFoundError: NotFoundError{
 			Reason:  "MicroK8s stores in dqlite, not etcd",
 			Instead: "back up with 'microk8s dbctl backup' on a node",
@@ -140,7 +165,7 @@ func signs() []sign {
 			Reason:  "k0s runs etcd as a process of its controllers, not in a pod",
 			Instead: "use 'k0s etcd member-list' and 'k0s backup' on a controller",
 		}},
-	}, managedSigns()...)
+	}
 }
 
 func managedSigns() []sign {

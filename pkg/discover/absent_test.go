@@ -55,6 +55,11 @@ func TestNotFound(t *testing.T) {
 		{"MicroK8s", Options{}, []runtime.Object{someNode("v1.35.1", "Ubuntu", "microk8s.io/cluster=true")}, "dqlite", "microk8s dbctl backup"},
 		{"system service", Options{}, []runtime.Object{someNode("v1.35.1", "Ubuntu", controlPlane)}, "system services", "--endpoints https://127.0.0.1:2379"},
 		{"hosted", Options{}, []runtime.Object{someNode("v1.35.1", "Ubuntu")}, "hosted elsewhere", "--endpoints"},
+		{"Gardener", Options{}, []runtime.Object{someNode("v1.35.1", "Garden Linux", "worker.gardener.cloud/pool=a")}, "shoot of Gardener", "seed's kubeconfig"},
+		{"HyperShift", Options{}, []runtime.Object{someNode("v1.35.1", "RHCOS", "hypershift.openshift.io/nodePool=a")}, "HyperShift", "-n NAMESPACE"},
+		{"external etcd, the node's files", Options{}, apiServersOnly(t, "https://10.9.0.1:2379"), "external etcd",
+			"on node node0, which has the files: kubectl etcd status --endpoints https://10.9.0.1:2379 --cacert /etc/kubernetes/pki/etcd/ca.crt " +
+				"--cert /etc/kubernetes/pki/apiserver-etcd-client.crt"},
 		{"external etcd", Options{}, apiServersOnly(t, "https://10.9.0.2:2379,https://10.9.0.1:2379"),
 			"external etcd at https://10.9.0.1:2379,https://10.9.0.2:2379", "--endpoints https://10.9.0.1:2379,https://10.9.0.2:2379"},
 		{"etcd of the node", Options{}, apiServersOnly(t, "https://127.0.0.1:2379"), "no pod", "on a control plane node"},

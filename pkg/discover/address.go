@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"cmp"
 	"net"
 	"slices"
 	"strconv"
@@ -94,6 +95,27 @@ func (s Settings) clientAddress() address {
 		return a
 	}
 	return address{}
+}
+
+// serverName is a name to expect in the server's certificate: the name that clients are told.
+// Where that is just an address, the certificate may be older than the pod that has it, and
+// the loopback's, if it is served, is the better guess.
+func (s Settings) serverName() string {
+	ip := ""
+	for _, a := range s.addresses("advertise-client-urls") {
+		switch {
+		case !a.isConcrete() || a.isLocal():
+		case net.ParseIP(a.host) == nil:
+			return a.host
+		case ip == "":
+			ip = a.host
+		}
+	}
+	listen := s.addresses("listen-client-urls")
+	if i := slices.IndexFunc(listen, address.isLoopback); i >= 0 && ip != "" {
+		return listen[i].host
+	}
+	return cmp.Or(ip, "localhost")
 }
 
 // servesTLS: the client URL says so, or where none is set, a certificate.

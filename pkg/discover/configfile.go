@@ -31,6 +31,14 @@ func (d disk) readConfigFile(name string) (Settings, error) {
 
 // parseConfigFile reads etcd's --config-file: YAML, the flags' names as keys.
 func parseConfigFile(data []byte) (Settings, error) {
+	values, err := decodeConfigFile(data)
+	if err != nil {
+		return nil, err
+	}
+	return configSettings(values, FromFile), nil
+}
+
+func decodeConfigFile(data []byte) (map[string]any, error) {
 	asJSON, err := yaml.YAMLToJSON(data)
 	if err != nil {
 		return nil, fmt.Errorf("parse config file: %w", err)
@@ -41,30 +49,35 @@ func parseConfigFile(data []byte) (Settings, error) {
 	if err := decoder.Decode(&values); err != nil {
 		return nil, fmt.Errorf("parse config file: %w", err)
 	}
+	return values, nil
+}
+
+// configSettings are the values of a config file that stands in from.
+func configSettings(values map[string]any, from Origin) Settings {
 	settings := Settings{}
 	for name, value := range values {
 		section, ok := value.(map[string]any)
 		if !ok {
-			settings.addFile(name, value)
+			settings.addValue(name, value, from)
 			continue
 		}
 		if prefix, known := sections[name]; known {
 			for inner, value := range section {
-				settings.addFile(prefix+inner, value)
+				settings.addValue(prefix+inner, value, from)
 			}
 		}
 	}
-	return settings, nil
+	return settings
 }
 
-// addFile adds a value of the file as the flag would have it. etcd takes an empty one
+// addValue adds a value of the file as the flag would have it. etcd takes an empty one
 // for unset.
-func (s Settings) addFile(name string, value any) {
+func (s Settings) addValue(name string, value any, from Origin) {
 	text := fmt.Sprint(value)
 	if list, ok := value.([]any); ok {
 		text = strings.Trim(strings.ReplaceAll(fmt.Sprint(list), " ", ","), "[]")
 	}
 	if value != nil && text != "" {
-		s[name] = Setting{text, FromFile}
+		s[name] = Setting{text, from}
 	}
 }

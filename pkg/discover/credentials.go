@@ -88,18 +88,27 @@ func (r secretReader) find(ctx context.Context, cluster Cluster, options Credent
 	if options.Secret != "" {
 		return r.named(ctx, options.Secret)
 	}
-	for _, row := range distros() {
-		if row.id != cluster.Distro {
-			continue
-		}
-		for _, known := range row.secrets {
-			if found, err := r.known(ctx, known); !apierrors.IsNotFound(err) {
-				return found, err
-			}
+	row := rowOf(cluster)
+	for _, known := range row.secrets(cluster) {
+		if found, err := r.known(ctx, known); !isAbsent(err) {
+			return found, err
 		}
 	}
-	return r.mounted(ctx, cluster)
+	return r.mounted(ctx, cluster, row)
 }
+
+// rowOf is the row that cluster was found by; generic for one that is not known.
+func rowOf(cluster Cluster) distro {
+	for _, row := range distros() {
+		if row.id == cluster.Distro {
+			return row
+		}
+	}
+	return generic()
+}
+
+// isAbsent: there is no such Secret, or nothing in it yet, as cert-manager leaves it at first.
+func isAbsent(err error) bool { return apierrors.IsNotFound(err) || errors.Is(err, ErrNoCredentials) }
 
 // named reads the Secret that the user named; it must have a certificate and key.
 func (r secretReader) named(ctx context.Context, reference string) (*Secret, error) {
@@ -133,16 +142,26 @@ func (r secretReader) known(ctx context.Context, at secretPlace) (*Secret, error
 		return nil, err
 	}
 	found := pairIn(secret)
+	if at.cert != "" {
+		found = pairAt(secret, at.cert, at.key)
+	}
 	if found == nil {
 		return nil, fmt.Errorf("read secret %s/%s: %w", at.namespace, at.secret, ErrNoCredentials)
 	}
-	if at.caConfigMap == "" {
-		return found, nil
+	return found, r.addKnownCA(ctx, found, at)
+}
+
+// addKnownCA takes the CA from where at says; it stays the Secret's own where at says nothing.
+func (r secretReader) addKnownCA(ctx context.Context, to *Secret, at secretPlace) error {
+	switch {
+	case at.caConfigMap != "":
+		data, err := r.configMap(ctx, at.namespace, at.caConfigMap)
+		return to.takeCA(data, "configmap "+at.namespace+"/"+at.caConfigMap, err)
+	case at.caSecret != "":
+		data, err := r.data(ctx, at.namespace, file{secret: at.caSecret})
+		return to.takeCA(data, "secret "+at.namespace+"/"+at.caSecret, err)
 	}
-	if err := r.addCA(ctx, found, at.namespace+"/"+at.caConfigMap); err != nil {
-		return nil, err
-	}
-	return found, nil
+	return nil
 }
 
 // addCA takes the CA from a ConfigMap or, where there is none of that name, a Secret.
@@ -151,36 +170,44 @@ func (r secretReader) addCA(ctx context.Context, to *Secret, reference string) e
 	if err != nil {
 		return err
 	}
-	kind := "configmap"
 	data, err := r.configMap(ctx, namespace, name)
 	if apierrors.IsNotFound(err) {
-		var secret *corev1.Secret
-		kind = "secret"
-		if secret, err = r.secret(ctx, namespace, name); err == nil {
-			data = secret.Data
-		}
+		data, err = r.data(ctx, namespace, file{secret: name})
+		return to.takeCA(data, "secret "+reference, err)
 	}
+	return to.takeCA(data, "configmap "+reference, err)
+}
+
+// takeCA sets the CA to the one in data, which source gave, or failed to.
+func (s *Secret) takeCA(data map[string][]byte, source string, err error) error {
 	if err != nil {
 		return err
 	}
 	ca := caIn(data)
 	if ca == nil {
-		return fmt.Errorf("read %s %s: no CA certificate under %s", kind, reference, strings.Join(caNames, ", "))
+		return fmt.Errorf("read %s: no CA certificate under %s", source, strings.Join(caNames, ", "))
 	}
-	to.CA = ca
-	to.Source += ", " + kind + " " + reference
+	s.CA = ca
+	s.Source += ", " + source
 	return nil
 }
 
 // pairIn is the client certificate in secret, by the names of its keys; nil: none.
 func pairIn(secret *corev1.Secret) *Secret {
 	for _, names := range pairNames {
-		cert, key := secret.Data[names[0]], secret.Data[names[1]]
-		if len(cert) > 0 && len(key) > 0 {
-			return &Secret{Cert: cert, Key: key, CA: caIn(secret.Data), Source: sourceOf(secret)}
+		if found := pairAt(secret, names[0], names[1]); found != nil {
+			return found
 		}
 	}
 	return nil
+}
+
+// pairAt is the client certificate under these keys of secret; nil: none.
+func pairAt(secret *corev1.Secret, cert, key string) *Secret {
+	if len(secret.Data[cert]) == 0 || len(secret.Data[key]) == 0 {
+		return nil
+	}
+	return &Secret{Cert: secret.Data[cert], Key: secret.Data[key], CA: caIn(secret.Data), Source: sourceOf(secret)}
 }
 
 func sourceOf(secret *corev1.Secret) string { return "secret " + secret.Namespace + "/" + secret.Name }

@@ -117,17 +117,16 @@ func Find(ctx context.Context, client kubernetes.Interface, options Options) (*F
 		return nil, err
 	}
 	pods := uniquePods(listings)
-	seen := recogniseAll(rows, pods, options)
+	candidates := recogniseAll(rows, pods, options)
 	servers := readAPIServers(pods)
-	nodes, nodeNote := readNodes(ctx, client, nodeNames(seen))
-	for i := range seen {
-		seen[i].addNode(nodes)
-	}
-	found := &Found{Clusters: groupClusters(seen, servers, nodes), APIServers: servers}
+	configNotes := addConfigMaps(ctx, client, candidates)
+	nodes, nodeNote := readNodes(ctx, client, nodeNames(candidates))
+	found := &Found{Clusters: groupClusters(describeAll(candidates, nodes), servers, nodes), APIServers: servers}
 	if len(found.Clusters) == 0 {
 		return nil, notFound(ctx, client, options, listings, servers)
 	}
 	found.Notes = append(listingNotes(listings, found.Clusters, options), nodeNote)
+	found.Notes = append(found.Notes, configNotes...)
 	found.Notes = slices.DeleteFunc(found.Notes, func(note string) bool { return note == "" })
 	return found, nil
 }
@@ -160,26 +159,35 @@ func uniquePods(listings []listing) []corev1.Pod {
 }
 
 // recogniseAll finds the etcd pods that options asks for.
-func recogniseAll(rows []distro, pods []corev1.Pod, options Options) []sighting {
-	var seen []sighting
+func recogniseAll(rows []distro, pods []corev1.Pod, options Options) []candidate {
+	var seen []candidate
 	for i := range pods {
 		pod := &pods[i]
 		if options.Namespace != "" && pod.Namespace != options.Namespace {
 			continue
 		}
 		if row, container := recognise(rows, pod); row != nil {
-			seen = append(seen, newSighting(row, pod, container))
+			seen = append(seen, candidate{row, newProcess(pod, container)})
 		}
 	}
 	return seen
 }
 
-func nodeNames(seen []sighting) []string {
-	names := make([]string, len(seen))
-	for i, s := range seen {
-		names[i] = s.pod.Node
+func nodeNames(candidates []candidate) []string {
+	names := make([]string, len(candidates))
+	for i, c := range candidates {
+		names[i] = c.process.pod.Spec.NodeName
 	}
 	return names
+}
+
+func describeAll(candidates []candidate, nodes nodeSet) []sighting {
+	seen := make([]sighting, len(candidates))
+	for i, c := range candidates {
+		seen[i] = describe(c.row, c.process)
+		seen[i].addNode(nodes)
+	}
+	return seen
 }
 
 // listingNotes says what could not be looked at, or only in a cache. OpenShift's

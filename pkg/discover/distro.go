@@ -14,11 +14,16 @@ type distro struct {
 	controlPlane bool
 	// container is the container of pod that runs etcd; nil: not this row's pod.
 	container func(pod *corev1.Pod) *corev1.Container
+	// configMap names the ConfigMap, in the pod's namespace, that settings reads; "": none.
+	configMap func(pod *corev1.Pod, container *corev1.Container) string
 	settings  func(p process) Settings
 	// serving is what the settings mean for who wants to connect.
 	serving func(p process, s Settings) serving
 	// exec is the argv of etcdctl and the container to run it in; nil: there is none.
 	exec func(p process, s Settings) (argv []string, container string)
+	// client are the files of a client's certificate in the container; empty where
+	// clients need none.
+	client func(p process, s Settings) clientFiles
 	// nodeFiles are where the node keeps a client's certificate; nil: not known.
 	nodeFiles func(p process, s Settings) *NodeFiles
 	// cluster names the cluster by the pod alone; "": grouping finds the name.
@@ -27,8 +32,8 @@ type distro struct {
 	// onNode are the client certificates that its nodes hold, best first; ca is the
 	// authority of etcd's certificates there.
 	onNode func(ca string) []clientFiles
-	// secrets are the known Secrets with a client's certificate.
-	secrets []secretPlace
+	// secrets are the Secrets known to hold a client's certificate for a cluster, best first.
+	secrets func(c Cluster) []secretPlace
 }
 
 // place is where to list pods.
@@ -37,9 +42,14 @@ type place struct {
 	selector  string // a label selector; "": all
 }
 
-// secretPlace names a client certificate's Secret, and the ConfigMap with the CA that
-// signed the servers'.
-type secretPlace struct{ namespace, secret, caConfigMap string }
+// secretPlace names a client certificate's Secret.
+type secretPlace struct {
+	namespace, secret string
+	cert, key         string // of its data; "": by their usual names
+	// caConfigMap or caSecret has the CA that signed the servers' certificates; neither:
+	// the Secret itself.
+	caConfigMap, caSecret string
+}
 
 // serving is how a pod serves clients, peers and metrics.
 type serving struct {
@@ -50,11 +60,16 @@ type serving struct {
 
 // distros is the table. The first row that knows a pod's container has it.
 func distros() []distro {
-	return []distro{openshift(), kops(), rke2(), kubeadm(), generic()}
+	return []distro{
+		openshift(), kops(), rke2(), kubeadm(),
+		hypershift(), druid(), kamaji(), vcluster(), // tenants' control planes
+		generic(),
+	}
 }
 
 // controlPlanePlaces are where the API servers' own etcd and the API servers are
-// found. Several rows share a place.
+// found. Several rows share a place. Tenants' control planes are in none: they are found
+// in the namespace that was asked for, or in all.
 func controlPlanePlaces(rows []distro) []place {
 	var places []place
 	seen := map[place]bool{}

@@ -1,11 +1,9 @@
 package discover
 
 import (
-	"path"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // defaultClientPort is etcd's own.
@@ -21,13 +19,16 @@ func generic() distro {
 	return distro{
 		id:        "generic",
 		container: genericContainer,
+		configMap: environmentMap,
 		settings:  readSettings,
 		serving:   genericServing,
 		exec:      genericExec,
+		client:    func(_ process, s Settings) clientFiles { return servedFiles(s) },
 		nodeFiles: noNodeFiles,
 		cluster:   func(*corev1.Pod) string { return "" },
 		owner:     genericOwner,
 		onNode:    func(string) []clientFiles { return nil },
+		secrets:   genericSecrets,
 	}
 }
 
@@ -55,24 +56,24 @@ func genericServing(_ process, s Settings) serving {
 	client := s.clientAddress()
 	found := serving{
 		clientPort: client.port, peerPort: s.peerPort(), metricsPort: s.metricsPort(),
-		tls: s.servesTLS(), clientCertAuth: s.wantsCertificate(), serverName: "localhost",
+		tls: s.servesTLS(), clientCertAuth: s.wantsCertificate(), serverName: s.serverName(),
 	}
 	if found.clientPort == 0 {
 		found.clientPort = defaultClientPort
-	}
-	for _, a := range s.addresses("advertise-client-urls") {
-		if a.isConcrete() && !a.isLocal() {
-			found.serverName = a.host
-			break
-		}
 	}
 	return found
 }
 
 // genericExec uses the server's own certificate as the client's, which works where it
 // is good for both, and needs the settings, so it has nothing behind a config file.
-func genericExec(p process, s Settings) ([]string, string) {
-	if s["config-file"].From == FromFile {
+func genericExec(p process, s Settings) ([]string, string) { return execAs(p, s, servedFiles(s)) }
+
+// ciliumImage has etcd, and leaves etcdctl out (cilium/cilium images/clustermesh-apiserver/Dockerfile).
+const ciliumImage = "clustermesh-apiserver"
+
+// execAs is etcdctl with a client's certificate that the container has.
+func execAs(p process, s Settings, client clientFiles) ([]string, string) {
+	if s["config-file"].From == FromFile || p.image() == ciliumImage {
 		return nil, ""
 	}
 	endpoint := s.clientAddress()
@@ -82,7 +83,7 @@ func genericExec(p process, s Settings) ([]string, string) {
 			endpoint.scheme = "https"
 		}
 	}
-	return etcdctl(p, endpoint.dialable().String(), servedFiles(s)), p.container.Name
+	return etcdctl(p, endpoint.dialable().String(), client), p.container.Name
 }
 
 // clientFiles are the paths of a client's certificate inside a container, or on a node.
@@ -114,32 +115,4 @@ func etcdctl(p process, endpoint string, files clientFiles) []string {
 		}
 	}
 	return argv
-}
-
-// genericOwner goes by the pods' controller, and by who says to manage them. Helm
-// only installs.
-func genericOwner(pods []*corev1.Pod, _ nodeSet) Owner {
-	pod := pods[0]
-	owner := Owner{Kind: "Pod", Name: pod.Name}
-	controller := metav1.GetControllerOf(pod)
-	if controller != nil && controller.Kind != "Node" {
-		owner = Owner{Kind: controller.Kind, Name: controller.Name}
-		owner.Managed = !isWorkload(controller.Kind)
-	}
-	if by := pod.Labels["app.kubernetes.io/managed-by"]; by != "" && !strings.EqualFold(by, "helm") {
-		owner.Kind, owner.Managed = by, true
-	}
-	if owner.Managed {
-		owner.Advice = "change members through " + path.Join(owner.Kind, owner.Name) + ", which looks after them"
-	}
-	return owner
-}
-
-// isWorkload: Kubernetes' own controllers replace pods, but know nothing of members.
-func isWorkload(kind string) bool {
-	switch kind {
-	case "StatefulSet", "Deployment", "ReplicaSet", "DaemonSet", "Job":
-		return true
-	}
-	return false
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // groupKey is what the pods of one cluster have in common by their labels and owners.
@@ -15,16 +14,6 @@ type groupKey struct{ namespace, distro, instance, app string }
 
 func keyOf(s sighting) groupKey {
 	return groupKey{s.object.Namespace, s.row.id, instanceOf(s.object), s.object.Labels["k8s-app"]}
-}
-
-// instanceOf names what a pod was made from: its controller where all replicas share
-// it, else the instance label. The node that owns a static pod groups nothing.
-func instanceOf(pod *corev1.Pod) string {
-	controller := metav1.GetControllerOf(pod)
-	if controller != nil && controller.Kind != "Node" {
-		return controller.Name
-	}
-	return cmp.Or(pod.Labels["app.kubernetes.io/instance"], pod.Labels["app.kubernetes.io/part-of"])
 }
 
 // groupClusters makes clusters of pods. servers decide which of the control plane's
@@ -54,11 +43,24 @@ func clustersOf(key groupKey, group []sighting, servers []APIServer, nodes nodeS
 		return []Cluster{newCluster(name, group, nodes)}
 	}
 	if !row.controlPlane {
-		return []Cluster{newCluster(cmp.Or(key.instance, key.app, group[0].object.Name), group, nodes)}
+		return workloadClusters(key, group, nodes)
 	}
 	var clusters []Cluster
 	for name, part := range splitControlPlane(group, servers) {
 		clusters = append(clusters, newCluster(name, part, nodes))
+	}
+	return clusters
+}
+
+// workloadClusters is the cluster of a workload's pods. Those of a Deployment are one each:
+// they have no names by which members could know each other.
+func workloadClusters(key groupKey, group []sighting, nodes nodeSet) []Cluster {
+	if kind, _ := controllerOf(group[0].object); kind != "Deployment" || len(group) == 1 {
+		return []Cluster{newCluster(cmp.Or(key.instance, key.app, group[0].object.Name), group, nodes)}
+	}
+	clusters := make([]Cluster, len(group))
+	for i := range group {
+		clusters[i] = newCluster(group[i].object.Name, group[i:i+1], nodes)
 	}
 	return clusters
 }

@@ -2,6 +2,7 @@ package discover
 
 import (
 	"path"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -59,18 +60,40 @@ func localhostServing(p process, s Settings) serving {
 	return found
 }
 
+// kubeadmOwner goes by the nodes: what made them tells its own way to change them.
 func kubeadmOwner(pods []*corev1.Pod, nodes nodeSet) Owner {
 	for _, pod := range pods {
-		node := nodes[pod.Spec.NodeName].node
-		if node == nil || node.Annotations[capiClusterAnnotation] == "" {
-			continue
+		if node := nodes[pod.Spec.NodeName].node; node != nil {
+			if owner, ok := nodeOwner(node); ok {
+				return owner
+			}
 		}
-		return capiOwner(node.Annotations)
 	}
 	return Owner{
 		Kind:   "kubeadm",
 		Advice: "add a member with 'kubeadm join --control-plane' on a new node, remove one with 'kubeadm reset' on its node",
 	}
+}
+
+// nodeOwner is what made node and called kubeadm on it. kind's provider ID is
+// kind://PROVIDER/CLUSTER/NODE (pkg/cluster/internal/kubeadm/config.go).
+func nodeOwner(node *corev1.Node) (Owner, bool) {
+	if node.Annotations[capiClusterAnnotation] != "" {
+		return capiOwner(node.Annotations), true
+	}
+	if id, ok := strings.CutPrefix(node.Spec.ProviderID, "kind://"); ok {
+		return Owner{
+			Kind: "kind", Name: path.Base(path.Dir(id)),
+			Advice: "kind makes its nodes once: for other members create another cluster",
+		}, true
+	}
+	if profile := node.Labels["minikube.k8s.io/name"]; profile != "" {
+		return Owner{
+			Kind: "minikube", Name: profile,
+			Advice: "add a member with 'minikube node add --control-plane', remove one with 'minikube node delete'",
+		}, true
+	}
+	return Owner{}, false
 }
 
 func capiOwner(annotations map[string]string) Owner {

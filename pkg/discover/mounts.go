@@ -21,17 +21,19 @@ type file struct {
 	key               string // of its data
 }
 
-// mounted takes the certificates that the cluster's own pods mount from Secrets: the
-// server's, where it is good for clients as well, else one beside it that is.
-func (r secretReader) mounted(ctx context.Context, cluster Cluster) (*Secret, error) {
+// mounted takes the certificates that the cluster's own pods mount from Secrets: a client's
+// that row knows, the server's, where it is good for clients as well, else one beside
+// it that is.
+func (r secretReader) mounted(ctx context.Context, cluster Cluster, row distro) (*Secret, error) {
 	pod, container, err := r.somePod(ctx, cluster)
 	if err != nil {
 		return nil, err
 	}
 	settings := cluster.Pods[0].Settings
-	for _, candidate := range mountedPairs(pod, container, settings) {
+	client := row.client(newProcess(pod, container), settings)
+	for _, candidate := range mountedPairs(pod, container, client, servedFiles(settings)) {
 		found, err := r.pair(ctx, pod.Namespace, candidate[0], candidate[1])
-		if err != nil {
+		if err != nil && !apierrors.IsNotFound(err) { // an optional one may not be there
 			return nil, err
 		}
 		if found == nil || !isForClients(found.Cert) {
@@ -67,14 +69,16 @@ func (r secretReader) somePod(ctx context.Context, cluster Cluster) (*corev1.Pod
 	return nil, nil, fmt.Errorf("read certificates of cluster %s: %w: no pod is left", cluster.Name, ErrNoCredentials)
 }
 
-// mountedPairs are the certificate files that may be a client's: the server's first, then by
-// name those of every Secret that the container mounts.
-func mountedPairs(pod *corev1.Pod, container *corev1.Container, settings Settings) [][2]file {
+// mountedPairs are the certificate files that may be a client's: the preferred ones first,
+// then by name those of every Secret that the container mounts.
+func mountedPairs(pod *corev1.Pod, container *corev1.Container, preferred ...clientFiles) [][2]file {
 	var pairs [][2]file
-	cert, certOK := fileAt(pod, container, settings["cert-file"].Value)
-	key, keyOK := fileAt(pod, container, settings["key-file"].Value)
-	if certOK && keyOK {
-		pairs = append(pairs, [2]file{cert, key})
+	for _, files := range preferred {
+		cert, certOK := fileAt(pod, container, files.cert)
+		key, keyOK := fileAt(pod, container, files.key)
+		if certOK && keyOK {
+			pairs = append(pairs, [2]file{cert, key})
+		}
 	}
 	for _, mount := range container.VolumeMounts {
 		volume := volumeOf(pod, mount.Name)
@@ -99,13 +103,7 @@ func (r secretReader) pair(ctx context.Context, namespace string, cert, key file
 	if err != nil {
 		return nil, err
 	}
-	if len(secret.Data[cert.key]) == 0 || len(secret.Data[key.key]) == 0 {
-		return nil, nil
-	}
-	return &Secret{
-		Cert: secret.Data[cert.key], Key: secret.Data[key.key],
-		CA: caIn(secret.Data), Source: sourceOf(secret),
-	}, nil
+	return pairAt(secret, cert.key, key.key), nil
 }
 
 func (r secretReader) data(ctx context.Context, namespace string, f file) (map[string][]byte, error) {

@@ -31,7 +31,9 @@ func openshift() distro {
 				"restore with /usr/local/bin/cluster-restore.sh on a control plane node",
 		}
 	}
-	row.secrets = []secretPlace{{openshiftNamespace, "etcd-client", "etcd-ca-bundle"}}
+	row.secrets = func(Cluster) []secretPlace {
+		return []secretPlace{{namespace: openshiftNamespace, secret: "etcd-client", caConfigMap: "etcd-ca-bundle"}}
+	}
 	return row
 }
 

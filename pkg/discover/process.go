@@ -17,6 +17,9 @@ type process struct {
 	// config reads etcd's config file by the container's path, where that can be: on the
 	// node itself. nil where only the pod is known.
 	config func(path string) Settings
+	// configMap is the data of the ConfigMap that the row's configMap names; nil: there is
+	// none, or it could not be read.
+	configMap map[string]string
 }
 
 func newProcess(pod *corev1.Pod, container *corev1.Container) process {
@@ -53,10 +56,13 @@ func isSubcommand(args []string) bool {
 	return len(args) > 0 && slices.Contains([]string{"grpc-proxy", "gateway"}, args[0])
 }
 
-func (p process) hasEtcdImage() bool {
+func (p process) hasEtcdImage() bool { return p.image() == "etcd" }
+
+// image is the name of the container's image, without registry, path, tag and digest.
+func (p process) image() string {
 	image, _, _ := strings.Cut(path.Base(p.container.Image), "@")
 	image, _, _ = strings.Cut(image, ":")
-	return image == "etcd"
+	return image
 }
 
 // environment resolves the container's variables: values, with $(VAR) expanded, and
@@ -80,6 +86,7 @@ func podField(pod *corev1.Pod, field string) (string, bool) {
 	fields := map[string]string{
 		"metadata.name":      pod.Name,
 		"metadata.namespace": pod.Namespace,
+		"metadata.uid":       string(pod.UID),
 		"spec.nodeName":      pod.Spec.NodeName,
 		"status.podIP":       pod.Status.PodIP,
 		"status.hostIP":      pod.Status.HostIP,

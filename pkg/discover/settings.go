@@ -2,6 +2,7 @@ package discover
 
 import (
 	"maps"
+	"slices"
 	"strings"
 )
 
@@ -35,6 +36,7 @@ const (
 func readSettings(p process) Settings {
 	run, _ := p.etcd()
 	settings, origin, env := Settings{}, FromFlag, maps.Clone(p.env)
+	settings.addEnv(p.configMap, FromConfig)
 	settings.addEnv(p.env, FromEnv)
 	if run.script {
 		origin = FromScript
@@ -67,9 +69,18 @@ func (s Settings) addEnv(env map[string]string, from Origin) {
 // those that hold a password never become a setting.
 func settingOf(variable string) (string, bool) {
 	name, ok := strings.CutPrefix(variable, "ETCD_")
-	foreign := name == "" || name == "IMAGE" || name == "STATIC_POD_VERSION" ||
+	foreign := name == "" || slices.Contains(foreignVariables, name) ||
 		strings.HasPrefix(name, "MANAGER_") || strings.Contains(name, "PASSWORD")
 	return strings.ToLower(strings.ReplaceAll(name, "_", "-")), ok && !foreign
+}
+
+// foreignVariables are what OpenShift, and then Bitnami's scripts (rootfs/opt/bitnami/scripts/etcd-env.sh),
+// call after etcd, less ETCD_.
+var foreignVariables = []string{
+	"IMAGE", "STATIC_POD_VERSION",
+	"ON_K8S", "CLUSTER_DOMAIN", "START_FROM_SNAPSHOT", "DISASTER_RECOVERY", "INIT_SNAPSHOT_FILENAME",
+	"INIT_SNAPSHOTS_DIR", "SNAPSHOTS_DIR", "SNAPSHOT_HISTORY_LIMIT", "DISABLE_STORE_MEMBER_ID", "DISABLE_PRESTOP",
+	"VOLUME_DIR", "CONF_FILE",
 }
 
 // orFile is s, or only the config file where there is one: etcd then ignores flags

@@ -13,12 +13,13 @@ type sighting struct {
 	pod    Pod
 }
 
-// newSighting describes pod as far as the pod itself tells.
-func newSighting(row *distro, object *corev1.Pod, container *corev1.Container) sighting {
-	return describe(row, newProcess(object, container))
+// candidate is one etcd pod that a row knows, before it is described.
+type candidate struct {
+	row     *distro
+	process process
 }
 
-// describe is newSighting of a process that may be able to read files besides.
+// describe tells what is known of a process.
 func describe(row *distro, p process) sighting {
 	object, container := p.pod, p.container
 	settings := row.settings(p)
