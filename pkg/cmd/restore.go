@@ -187,9 +187,12 @@ func (o *restoreOptions) run(ctx context.Context) error {
 		return err
 	}
 	options := o.planOptions()
+	var found running
 	if o.live {
-		found, err := o.askRunning(ctx)
-		if err != nil {
+		if found, err = o.askRunning(ctx); err != nil {
+			return err
+		}
+		if err := found.fits(snapshot.Contents); err != nil {
 			return err
 		}
 		options.HighestKnown = found.highest
@@ -208,7 +211,7 @@ func (o *restoreOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return o.printReport(report)
+	return o.printReport(report, found)
 }
 
 func (o *restoreOptions) planOptions() restore.Options {
@@ -231,17 +234,32 @@ func (o *restoreOptions) printPlan(plan *restore.Plan) error {
 	return screen.Flush()
 }
 
-func (o *restoreOptions) printReport(report *restore.Report) error {
-	done := restored{Report: *report, Others: o.others(&report.Plan)}
-	if report.Plan.Snapshot.Contents.Kubernetes {
-		done.Next = restore.NextSteps(&report.Plan, restore.StepOptions{Kubectl: o.kubectl("kubectl"), Status: o.kubectl("kubectl", "etcd", "status")})
-	}
+func (o *restoreOptions) printReport(report *restore.Report, found running) error {
+	done := restored{Report: *report, Others: o.others(&report.Plan), Next: o.steps(&report.Plan, found)}
 	if o.format.Structured() {
 		return o.format.Print(o.Out, render.Object{Kind: "Restore", Name: report.Plan.Token, Value: done})
 	}
 	screen := o.screen()
 	viewRestore(screen, done)
 	return screen.Flush()
+}
+
+// steps are the way to a running cluster. Of an etcd beside the main one only the running
+// cluster tells where it is on the nodes: kubeadm's own places are main's.
+func (o *restoreOptions) steps(plan *restore.Plan, found running) []restore.Step {
+	contents, layout := plan.Snapshot.Contents, found.layout()
+	switch {
+	case !contents.Kubernetes, contents.Partial && layout == nil:
+		return nil
+	case layout == nil:
+		layout = &restore.StepOptions{}
+	}
+	status := []string{"kubectl", "etcd", "status"}
+	if o.name != "" {
+		status = append(status, "--etcd", o.name)
+	}
+	layout.Kubectl, layout.Status = o.kubectl("kubectl"), o.kubectl(status...)
+	return restore.NextSteps(plan, *layout)
 }
 
 // restored is what was made, and what to do with it.

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 )
@@ -13,6 +16,7 @@ import (
 type running struct {
 	members []restore.Target // its voters
 	highest int64            // revision
+	cluster discover.Cluster // as the pods, or the node's disk, show it
 }
 
 // askRunning looks at the running cluster: its voters, and the highest revision that
@@ -35,6 +39,7 @@ func (o *restoreOptions) askRunning(ctx context.Context) (found running, err err
 		return running{}, err
 	}
 	found = summarize(overview)
+	found.cluster = reached[0].cluster
 	if err := o.enough(overview, found); err != nil {
 		return running{}, withHint(fmt.Errorf("look at the running cluster: %w", err),
 			"kubectl etcd status says why; --initial-cluster NAME=PEER-URL,… says who the members are, without --live they are the snapshot's own")
@@ -53,6 +58,38 @@ func (o *restoreOptions) enough(overview etcd.Overview, found running) error {
 		return errors.New("no member could list the members")
 	}
 	return nil
+}
+
+// fits refuses a snapshot that is of another cluster of the same control plane: its data
+// would take the place of what the other one holds.
+func (r running) fits(contents etcd.Contents) error {
+	main := r.cluster.Name == "main"
+	switch {
+	case !r.cluster.ControlPlane || !contents.Kubernetes || main != contents.Partial:
+		return nil
+	case main:
+		return withHint(errors.New("the snapshot holds no namespaces: it is not of main, which holds them, but of an etcd beside it"),
+			"choose the cluster that it is of: --etcd events; which there are: kubectl etcd status")
+	}
+	return withHint(fmt.Errorf("the snapshot holds a whole Kubernetes, namespaces too, and %s does not: it is of main", r.cluster.Name),
+		"choose the cluster that it is of: --etcd main")
+}
+
+// layout is where the nodes keep what the steps are about. It is nil where that is not
+// known, or not the same on all nodes.
+func (r running) layout() *restore.StepOptions {
+	var layout *restore.StepOptions
+	for _, pod := range r.cluster.Pods {
+		at := restore.StepOptions{
+			Manifest: pod.Manifest, DataDir: pod.DataDir, DataDirFlag: pod.Settings["data-dir"].Value,
+			HealthAddr: net.JoinHostPort("127.0.0.1", strconv.Itoa(pod.MetricsPort)),
+		}
+		if at.Manifest == "" || at.DataDir == "" || pod.MetricsPort == 0 || layout != nil && *layout != at {
+			return nil
+		}
+		layout = &at
+	}
+	return layout
 }
 
 func summarize(overview etcd.Overview) running {

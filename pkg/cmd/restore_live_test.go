@@ -6,7 +6,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 )
 
@@ -36,16 +38,84 @@ func TestLiveRefusesHalfAnAnswer(t *testing.T) {
 		found running
 		want  string
 	}{
-		{"all there", nil, etcd.Overview{}, running{[]restore.Target{member}, 7}, ""},
+		{"all there", nil, etcd.Overview{}, running{members: []restore.Target{member}, highest: 7}, ""},
 		{"nobody answers", nil, etcd.Overview{}, running{members: []restore.Target{member}}, "no member answers"},
 		{"no list", nil, etcd.Overview{}, running{highest: 7}, "could list"},
 		{"no list, but they are given", []restore.Target{member}, etcd.Overview{}, running{highest: 7}, ""},
-		{"two lists", nil, etcd.Overview{Disagree: true}, running{[]restore.Target{member}, 7}, "don't agree"},
+		{"two lists", nil, etcd.Overview{Disagree: true}, running{members: []restore.Target{member}, highest: 7}, "don't agree"},
 	} {
 		o := &restoreOptions{members: test.given}
 		err := o.enough(test.view, test.found)
 		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want %q", test.name, err, test.want)
 		}
+	}
+}
+
+// What is of one etcd of a control plane is not put in another's place.
+func TestRunningFitsTheSnapshot(t *testing.T) {
+	whole, events, foreign := etcd.Contents{Kubernetes: true}, etcd.Contents{Kubernetes: true, Partial: true}, etcd.Contents{}
+	controlPlane := func(name string) discover.Cluster { return discover.Cluster{Name: name, ControlPlane: true} }
+	for _, test := range []struct {
+		cluster  discover.Cluster
+		contents etcd.Contents
+		want     string // empty: it fits
+	}{
+		{controlPlane("main"), whole, ""},
+		{controlPlane("main"), events, "the snapshot holds no namespaces: it is not of main"},
+		{controlPlane("events"), events, ""},
+		{controlPlane("events"), whole, "and events does not: it is of main"},
+		{controlPlane("main"), foreign, ""},
+		{controlPlane("events"), foreign, ""},
+		{discover.Cluster{Name: "shop"}, events, ""},
+		{discover.Cluster{Name: "10.0.0.1:2379"}, whole, ""}, // --endpoints
+	} {
+		err := running{cluster: test.cluster}.fits(test.contents)
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%+v in %s: %v, want %q", test.contents, test.cluster.Name, err, test.want)
+		}
+	}
+}
+
+func TestLayoutOfTheRunningCluster(t *testing.T) {
+	pod := func(dir string) discover.Pod {
+		return discover.Pod{
+			Manifest: "etcd-events", DataDir: dir, MetricsPort: 2391,
+			Settings: discover.Settings{"data-dir": {Value: "/data", From: discover.FromFlag}},
+		}
+	}
+	of := func(pods ...discover.Pod) *restore.StepOptions {
+		return running{cluster: discover.Cluster{Pods: pods}}.layout()
+	}
+	want := &restore.StepOptions{Manifest: "etcd-events", DataDir: "/disk/events", DataDirFlag: "/data", HealthAddr: "127.0.0.1:2391"}
+	if diff := cmp.Diff(want, of(pod("/disk/events"), pod("/disk/events"))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := of(pod("/disk/events"), pod("/disk2/events")); got != nil {
+		t.Errorf("nodes that differ: %+v", got)
+	}
+	if got := of(pod("")); got != nil {
+		t.Errorf("without a directory: %+v", got)
+	}
+	if got := of(); got != nil {
+		t.Errorf("without pods: %+v", got)
+	}
+}
+
+// kubeadm's own places are main's: of the events they are never named.
+func TestStepsOfEventsNeedTheRunningCluster(t *testing.T) {
+	plan := kubeadmPlan()
+	s, _, _ := testSession(nil)
+	o := &restoreOptions{target: newTarget(s)}
+	if steps := o.steps(&plan, running{}); len(steps) == 0 {
+		t.Error("no steps for a whole Kubernetes")
+	}
+	plan.Snapshot.Contents.Partial = true
+	if steps := o.steps(&plan, running{}); len(steps) > 0 {
+		t.Errorf("steps for the events: %+v", steps[0])
+	}
+	got := drawRestore(t, func(screen *render.Screen) { viewRestore(screen, restored{Report: restore.Report{Plan: plan}}) })
+	if !strings.Contains(got, "--live --etcd NAME") {
+		t.Errorf("nothing says why there are no steps:\n%s", got)
 	}
 }

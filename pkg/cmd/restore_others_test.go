@@ -53,7 +53,7 @@ func TestCommandForAnotherMember(t *testing.T) {
 // Members made by the printed commands, while the live cluster goes on, are one cluster.
 func TestOthersMakeOneCluster(t *testing.T) {
 	d := newNodeDisk(t, 3)
-	etcdtest.Put(t, d.cluster.Open(0).Raw(), "/registry/a", "1")
+	etcdtest.Put(t, d.cluster.Open(0).Raw(), "/registry/namespaces/default", "1")
 	dir := filepath.Join(t.TempDir(), "a folder")
 	file := filepath.Join(t.TempDir(), "my s.db")
 	if code, out, errOut := d.run("backup", "-f", file); code != exitOK {

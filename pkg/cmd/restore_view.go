@@ -121,6 +121,11 @@ func viewRestore(s *render.Screen, r restored) {
 	}
 	viewOthers(s, r)
 	viewSteps(s, r.Next)
+	if r.Plan.Snapshot.Contents.Partial && len(r.Next) == 0 && r.Plan.Complete() {
+		s.Line()
+		s.Text(0, "note: the snapshot is of an etcd beside the main one, as that of the events. Don't put it in main's place: "+
+			"the steps are printed with --live --etcd NAME, which asks the running cluster where that etcd is", render.Plain)
+	}
 }
 
 // viewOthers is how the members are made that were not.

@@ -80,6 +80,11 @@ type Pod struct {
 	// NodeFiles are where its node keeps a client's certificate; nil when that is not
 	// known.
 	NodeFiles *NodeFiles
+	// DataDir is etcd's data directory on its node's disk; empty where it is not known, or
+	// on no node's disk.
+	DataDir string
+	// Manifest is what a static pod is called in its file; the kubelet adds the node's name.
+	Manifest string
 	// PeerURLs are the initial-advertise-peer-urls, to match pods with members.
 	PeerURLs []string
 	// ClientURLs are the advertise-client-urls.

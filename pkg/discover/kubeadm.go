@@ -52,6 +52,15 @@ func kubeadmCertificates(ca string) []clientFiles {
 // isStatic: the kubelet reads the pod from its disk; what the API has is a mirror.
 func isStatic(pod *corev1.Pod) bool { return pod.Annotations[corev1.MirrorPodAnnotationKey] != "" }
 
+// manifestName is a static pod's own name: of its mirror the kubelet made NAME-NODE
+// (pkg/kubelet/config/common.go, generatePodName).
+func manifestName(pod *corev1.Pod) string {
+	if !isStatic(pod) {
+		return ""
+	}
+	return strings.TrimSuffix(pod.Name, "-"+strings.ToLower(pod.Spec.NodeName))
+}
+
 // localhostServing is for server certificates that carry "localhost", as kubeadm's
 // (util/pkiutil/pki_helpers.go, GetEtcdAltNames) and RKE2's and OpenShift's do.
 func localhostServing(p process, s Settings) serving {

@@ -33,6 +33,8 @@ func describe(row *distro, p process) sighting {
 		ClientPort: serves.clientPort, PeerPort: serves.peerPort, MetricsPort: serves.metricsPort,
 		TLS: serves.tls, ClientCertAuth: serves.clientCertAuth, ServerName: serves.serverName,
 		Exec: argv, ExecContainer: execContainer, NodeFiles: row.nodeFiles(p, settings),
+		DataDir:    hostPathOf(p, settings["data-dir"].Value),
+		Manifest:   manifestName(object),
 		PeerURLs:   settings.concreteURLs("initial-advertise-peer-urls"),
 		ClientURLs: settings.concreteURLs("advertise-client-urls"),
 	}
