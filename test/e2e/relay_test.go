@@ -23,37 +23,59 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/relay"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/tunnel"
+	"github.com/kubectl-etcd/kubectl-etcd/test/cluster"
 )
 
 const relayImageName = "kubectl-etcd.dev/kubectl-etcd:e2e"
 
-// loadRelayImage builds the relay's image as "make image" does, and puts it on the nodes.
-var loadRelayImage = sync.OnceValue(func() error {
+// relayImage is the relay's image as "make image" builds it.
+var relayImage = sync.OnceValues(func() (archive []byte, err error) {
 	dir, err := os.MkdirTemp("", "kubectl-etcd-e2e-image-")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a folder of the system's own
-	binary, archive := filepath.Join(dir, "kubectl-etcd"), filepath.Join(dir, "image.tar")
+	binary, file := filepath.Join(dir, "kubectl-etcd"), filepath.Join(dir, "image.tar")
 	build := exec.Command("go", "build", "-trimpath", "-o", binary, "../../cmd/kubectl-etcd")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
 	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the relay: %w: %s", err, out)
+		return nil, fmt.Errorf("build the relay: %w: %s", err, out)
 	}
-	write := exec.Command("go", "run", ".", "-name", relayImageName, "-out", archive, "linux/"+runtime.GOARCH+"="+binary)
+	write := exec.Command("go", "run", ".", "-name", relayImageName, "-out", file, "linux/"+runtime.GOARCH+"="+binary)
 	write.Dir = "../image"
 	if out, err := write.CombinedOutput(); err != nil {
-		return fmt.Errorf("write the image: %w: %s", err, out)
+		return nil, fmt.Errorf("write the image: %w: %s", err, out)
 	}
-	return shared.LoadArchive(context.Background(), archive)
+	return os.ReadFile(file)
 })
+
+// withRelayImage are the clusters whose nodes have it.
+var withRelayImage = map[*cluster.Cluster]bool{}
+
+// loadRelayImage puts it on the nodes of the shared cluster, once.
+func loadRelayImage(t *testing.T) {
+	t.Helper()
+	if withRelayImage[shared] {
+		return
+	}
+	archive, err := relayImage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "image.tar")
+	if err := os.WriteFile(file, archive, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := shared.LoadArchive(t.Context(), file); err != nil {
+		t.Fatal(err)
+	}
+	withRelayImage[shared] = true
+}
 
 // relayFlags are what a user without a certificate gives.
 func relayFlags(t *testing.T) []string {
 	t.Helper()
-	if err := loadRelayImage(); err != nil {
-		t.Fatal(err)
-	}
+	loadRelayImage(t)
 	return []string{"--relay", "--relay-image", relayImageName}
 }
 

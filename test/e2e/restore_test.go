@@ -168,7 +168,7 @@ func foreignSnapshot(t *testing.T) string {
 	eventually(t, time.Minute, "the other cluster serves", func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
-		_, err := c.Put(ctx, "/registry/configmaps/default/elsewhere", "x")
+		_, err := c.Put(ctx, "/registry/namespaces/elsewhere", "x")
 		return err
 	})
 	path := filepath.Join(dir, "snapshot.db")
