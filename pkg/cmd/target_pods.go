@@ -10,9 +10,7 @@ import (
 	"sync"
 	"time"
 
-	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
@@ -128,36 +126,54 @@ func (t *target) throughPods(ctx context.Context, k *kubeTarget, cluster discove
 	if t.relay.wanted && needsCertificates(cluster) {
 		return t.throughRelays(ctx, k, cluster)
 	}
-	bundle, err := t.credentials(ctx, k.client, cluster)
-	if reading && t.certSecret == "" && apierrors.IsForbidden(err) {
-		t.log.Info("ask etcdctl in the pods instead", "cluster", cluster.Name, "because", err)
-		bundle, err = nil, nil
-	}
+	bundle, err := t.podCredentials(ctx, k, cluster, reading)
 	if err != nil {
-		if unreachable(err) {
-			err = apiError(ctx, k.host, err)
-		}
 		return nil, err
 	}
-	r := &reach{cluster: cluster, way: wayForward, refused: &refusals{client: k.client}}
+	w := wayForward
 	if bundle.empty() && needsCertificates(cluster) {
 		if !reading {
 			return t.withoutCertificates(ctx, k, cluster)
 		}
-		r.way = wayExec
-		for _, pod := range cluster.Pods {
-			r.addExec(k.dialer, pod)
-		}
-		return r, nil
+		w = wayExec
 	}
 	options, err := t.clientOptions(bundle)
 	if err != nil {
 		return nil, err
 	}
+	if err := t.preflight(ctx, k.client, needs(w, cluster.Namespace)); err != nil {
+		return nil, err
+	}
+	r := &reach{cluster: cluster, way: w, refused: &refusals{client: k.client}}
 	for _, pod := range cluster.Pods {
-		r.addForward(k.dialer, pod, options)
+		if w == wayExec {
+			r.addExec(k.dialer, pod)
+		} else {
+			r.addForward(k.dialer, pod, options)
+		}
 	}
 	return r, nil
+}
+
+// podCredentials are the certificates for a cluster's pods. For reading, one that may not
+// be read is like none.
+func (t *target) podCredentials(ctx context.Context, k *kubeTarget, cluster discover.Cluster, reading bool) (*pemBundle, error) {
+	if t.certSecret != "" {
+		namespace, name, _ := strings.Cut(strings.Trim(t.certSecret, "/"), "/")
+		secret := right{namespace: namespace, verb: "get", resource: "secrets", name: name}
+		if err := t.preflight(ctx, k.client, append(needs(wayForward, cluster.Namespace), secret)); err != nil {
+			return nil, err
+		}
+	}
+	bundle, err := t.credentials(ctx, k.client, cluster)
+	switch {
+	case reading && t.certSecret == "" && apierrors.IsForbidden(err):
+		t.log.Info("ask etcdctl in the pods instead", "cluster", cluster.Name, "because", err)
+		return nil, nil
+	case err != nil && unreachable(err):
+		return nil, apiError(ctx, k.host, err)
+	}
+	return bundle, err
 }
 
 // needsCertificates: without an authority a server can't be verified, and there is no
@@ -263,19 +279,12 @@ func (r *refusals) explain(ctx context.Context) error {
 		"ask for this right, and check it with: "+canI(r.missingVerb(ctx), r.resource, r.namespace))
 }
 
-// missingVerb asks the API server. Over WebSocket port-forward and exec need get, and
-// create as well; SPDY needs create alone.
+// missingVerb asks the API server, bounded; create is what each of these ways needs.
 func (r *refusals) missingVerb(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
-	resource, sub, _ := strings.Cut(r.resource, "/")
 	for _, verb := range []string{"create", "get"} {
-		review, err := r.client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
-			Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Verb: verb, Resource: resource, Subresource: sub, Namespace: r.namespace,
-			}},
-		}, metav1.CreateOptions{})
-		if err == nil && !review.Status.Allowed {
+		if allowed, err := (right{namespace: r.namespace, verb: verb, resource: r.resource}).allowed(ctx, r.client); err == nil && !allowed {
 			return verb
 		}
 	}

@@ -97,6 +97,9 @@ func (t *target) throughRelays(ctx context.Context, k *kubeTarget, cluster disco
 	if err != nil {
 		return nil, err
 	}
+	if err := t.preflight(ctx, k.client, needs(wayRelay, cluster.Namespace)); err != nil {
+		return nil, err
+	}
 	r := &reach{cluster: cluster, way: wayRelay, refused: &refusals{client: k.client}, stays: t.relayStays}
 	shown := make([]shownCertificates, len(places))
 	relays, errs := t.startRelays(ctx, k, r, places, shown)
