@@ -34,6 +34,10 @@ func needs(w way, namespace string) []right {
 			{"create", "pods"}, {"get", "pods"}, {"delete", "pods"},
 			{"get", "pods/log"}, {"create", "pods/portforward"},
 		},
+		wayHelper: {
+			{"create", "pods"}, {"get", "pods"}, {"delete", "pods"},
+			{"create", "pods/exec"}, {"create", "pods/portforward"},
+		},
 	}
 	var rights []right
 	for _, need := range verbs[w] {

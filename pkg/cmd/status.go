@@ -51,7 +51,7 @@ type clusterStatus struct {
 	Namespace string `json:"namespace,omitempty"`
 	Distro    string `json:"distro,omitempty"`
 	Owner     string `json:"owner,omitempty"`
-	Way       way    `json:"way"` // "direct", "port-forward", "exec", "on-node"
+	Way       way    `json:"way"` // "direct", "port-forward", "exec", "on-node", "relay", "helper"
 	etcd.Overview
 	Spread time.Duration `json:"spread"` // between the first member's answer and the last's
 	Notes  []string      `json:"notes,omitempty"`

@@ -36,6 +36,7 @@ type target struct {
 	user       string
 	timeout    time.Duration
 	relay      relayFlags
+	helper     helperFlags
 
 	urls []*url.URL // endpoints, parsed
 
@@ -50,6 +51,8 @@ type ways struct {
 	secrets func(context.Context, kubernetes.Interface, discover.Cluster, discover.CredentialOptions) (*discover.Secret, error)
 	// startRelay starts a relay on a node.
 	startRelay func(context.Context, relay.Options) (memberRelay, error)
+	// readFiles reads a node's files through a pod.
+	readFiles func(context.Context, relay.HelperOptions) (*relay.Files, error)
 	// interactive tells whether somebody can be asked.
 	interactive func() bool
 }
@@ -74,6 +77,7 @@ func newTarget(s *session) target {
 			}
 			return started, nil
 		},
+		readFiles:   relay.ReadFiles,
 		interactive: s.atTerminal,
 	}}
 }
@@ -92,6 +96,7 @@ func (t *target) addFlags(flags *pflag.FlagSet) {
 	own.StringVar(&t.certSecret, "cert-secret", "", "take the certificates from this Secret: NAMESPACE/NAME")
 	own.StringVar(&t.user, "etcd-user", "", "etcd's user: NAME:PASSWORD, or NAME with ETCDCTL_PASSWORD (or ETCDCTL_USER)")
 	t.relay.add(own)
+	t.helper.add(own)
 	own.DurationVar(&t.timeout, "timeout", 5*time.Second, "how long one member may take to answer")
 	own.VisitAll(func(f *pflag.Flag) { f.Annotations = map[string][]string{targetGroup: {"true"}} })
 	flags.AddFlagSet(own)
@@ -130,6 +135,9 @@ func (t *target) complete(args []string) error {
 		return err
 	}
 	if err := t.validateRelay(); err != nil {
+		return err
+	}
+	if err := t.validateHelper(); err != nil {
 		return err
 	}
 	return t.parseEndpoints()

@@ -123,8 +123,12 @@ func clusterNames(clusters []discover.Cluster) []string {
 // throughPods reaches a cluster's pods: by port-forward, or, for reading and without
 // the certificates that etcd wants, by exec.
 func (t *target) throughPods(ctx context.Context, k *kubeTarget, cluster discover.Cluster, reading bool) (*reach, error) {
-	if t.relay.wanted && needsCertificates(cluster) {
+	switch {
+	case !needsCertificates(cluster):
+	case t.relay.wanted:
 		return t.throughRelays(ctx, k, cluster)
+	case t.helper.wanted:
+		return t.throughHelper(ctx, k, cluster)
 	}
 	bundle, err := t.podCredentials(ctx, k, cluster, reading)
 	if err != nil {
@@ -137,6 +141,11 @@ func (t *target) throughPods(ctx context.Context, k *kubeTarget, cluster discove
 		}
 		w = wayExec
 	}
+	return t.openPods(ctx, k, cluster, w, bundle)
+}
+
+// openPods opens every pod, the rights given.
+func (t *target) openPods(ctx context.Context, k *kubeTarget, cluster discover.Cluster, w way, bundle *pemBundle) (*reach, error) {
 	options, err := t.clientOptions(bundle)
 	if err != nil {
 		return nil, err
@@ -195,6 +204,12 @@ func (t *target) withoutCertificates(ctx context.Context, k *kubeTarget, cluster
 	case agreed:
 		return t.throughRelays(ctx, k, cluster)
 	}
+	switch agreed, err := t.helperAgreed(ctx, k, cluster); {
+	case err != nil:
+		return nil, err
+	case agreed:
+		return t.throughHelper(ctx, k, cluster)
+	}
 	return nil, errNoCertificates(cluster)
 }
 
@@ -202,7 +217,7 @@ func errNoCertificates(cluster discover.Cluster) error {
 	return withHint(fmt.Errorf("etcd %q wants a client certificate, and none was given", cluster.Name),
 		"give --cacert, --cert and --key (or ETCDCTL_CACERT, ETCDCTL_CERT, ETCDCTL_KEY), or --cert-secret NAMESPACE/NAME",
 		kubeadmCerts,
-		"or let short-lived pods on the nodes use theirs: --relay")
+		"or let short-lived pods on the nodes use theirs: --relay; or read one node's into memory: --helper")
 }
 
 func podSource(pod discover.Pod) etcd.Source {

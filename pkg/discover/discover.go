@@ -80,6 +80,8 @@ type Pod struct {
 	// NodeFiles are where its node keeps a client's certificate; nil when that is not
 	// known.
 	NodeFiles *NodeFiles
+	// PodFiles are the same inside the container; nil where they are not mounted there.
+	PodFiles *NodeFiles
 	// DataDir is etcd's data directory on its node's disk; empty where it is not known, or
 	// on no node's disk.
 	DataDir string

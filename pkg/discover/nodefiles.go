@@ -31,6 +31,32 @@ func filesBeside(ca, client string) *NodeFiles {
 	return &NodeFiles{CA: ca, Cert: base + ".crt", Key: base + ".key"}
 }
 
+// mounted are the files inside the container; nil unless all are there.
+func (f *NodeFiles) mounted(p process) *NodeFiles {
+	if f == nil {
+		return nil
+	}
+	inside := &NodeFiles{CA: mountedPathOf(p, f.CA), Cert: mountedPathOf(p, f.Cert), Key: mountedPathOf(p, f.Key)}
+	if inside.CA == "" || inside.Cert == "" || inside.Key == "" {
+		return nil
+	}
+	return inside
+}
+
+// mountedPathOf is where a path of the node's disk is in the container; "": nowhere.
+func mountedPathOf(p process, onNode string) string {
+	for _, mount := range p.container.VolumeMounts {
+		volume := volumeOf(p.pod, mount.Name)
+		if volume == nil || volume.HostPath == nil {
+			continue
+		}
+		if inside, ok := below(path.Join(volume.HostPath.Path, mount.SubPath), onNode); ok {
+			return path.Join(mount.MountPath, inside)
+		}
+	}
+	return ""
+}
+
 // hostPathOf is where on the node's disk a path of the container is; "": nowhere known.
 func hostPathOf(p process, name string) string {
 	if name == "" {

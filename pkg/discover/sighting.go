@@ -38,6 +38,7 @@ func describe(row *distro, p process) sighting {
 		PeerURLs:   settings.concreteURLs("initial-advertise-peer-urls"),
 		ClientURLs: settings.concreteURLs("advertise-client-urls"),
 	}
+	pod.PodFiles = pod.NodeFiles.mounted(p)
 	statuses := object.Status.ContainerStatuses
 	at := slices.IndexFunc(statuses, func(s corev1.ContainerStatus) bool { return s.Name == container.Name })
 	if at >= 0 {

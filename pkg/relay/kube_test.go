@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -225,12 +226,8 @@ func (k *kube) list(w http.ResponseWriter, r *http.Request) {
 	defer k.mu.Unlock()
 	list := &corev1.PodList{}
 	for _, pod := range k.pods {
-		matches := true
-		for term := range strings.SplitSeq(r.URL.Query().Get("labelSelector"), ",") {
-			name, value, _ := strings.Cut(term, "=")
-			matches = matches && pod.Labels[name] == value
-		}
-		if matches {
+		wanted, err := labels.Parse(r.URL.Query().Get("labelSelector"))
+		if err == nil && wanted.Matches(labels.Set(pod.Labels)) {
 			list.Items = append(list.Items, *pod)
 		}
 	}

@@ -2,40 +2,16 @@ package relay
 
 import (
 	"context"
-	"crypto/rand"
-	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/types"
-)
-
-const (
-	// startLimit bounds how long a pod may take to run, and to say its key.
-	startLimit = 60 * time.Second
-	// goneLimit bounds how long a deleted pod is waited for.
-	goneLimit = 15 * time.Second
-	pollEvery = 200 * time.Millisecond
 )
 
 // LogLine is the relay's only one: its key.
 func LogLine(pin Pin) string { return podName + " key " + pin.String() }
-
-// instance is one pod that runs a relay.
-type instance struct {
-	namespace, name, node string
-	uid                   types.UID
-	created               time.Time // by the API server's clock
-	expires               time.Time // by ours
-	caller                Caller
-}
 
 // launch starts a pod and waits until its relay can be called. What it made it takes away
 // again if that does not come to be.
@@ -43,26 +19,12 @@ func (r *Relay) launch(ctx context.Context) (_ *instance, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("%w in %s", errLate, startLimit))
 	defer cancel()
 	place := r.options.Place
-	i := &instance{
-		namespace: place.Namespace, name: podName + "-" + strings.ToLower(rand.Text()[:10]), node: place.Node,
-		expires: time.Now().Add(r.options.Lifetime),
+	i := newInstance(podName, place)
+	i.expires = time.Now().Add(r.options.Lifetime)
+	defer func() { err = r.undo(ctx, i, err) }()
+	if err := r.create(ctx, i, newPod(i.name, place, r.options.Image, r.key.Pin(), r.options.Lifetime)); err != nil {
+		return nil, err
 	}
-	defer func() {
-		if err == nil {
-			return
-		}
-		err = fmt.Errorf("%w on %s: %w", ErrNotStarted, place.Node, err)
-		if i.uid != "" || !isRefusal(err) {
-			err = errors.Join(err, r.remove(ctx, i))
-		}
-	}()
-	created, err := r.options.Client.CoreV1().Pods(place.Namespace).Create(ctx,
-		newPod(i.name, place, r.options.Image, r.key.Pin(), r.options.Lifetime), metav1.CreateOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("create pod %s/%s: %w", i.namespace, i.name, err)
-	}
-	i.uid, i.created = created.UID, created.CreationTimestamp.Time
-	r.log.Info("relay created", "pod", i.name, "node", i.node)
 	if err := r.awaitRunning(ctx, i); err != nil {
 		return nil, err
 	}
@@ -75,111 +37,6 @@ func (r *Relay) launch(ctx context.Context) (_ *instance, err error) {
 	}}
 	r.log.Info("relay ready", "pod", i.name, "node", i.node, "key", pin.String())
 	return i, nil
-}
-
-// errLate is why a pod that takes too long is given up.
-var errLate = errors.New("it does not run")
-
-// get reads the pod, and refuses another one of the same name.
-func (r *Relay) get(ctx context.Context, i *instance) (*corev1.Pod, error) {
-	pod, err := r.options.Client.CoreV1().Pods(i.namespace).Get(ctx, i.name, metav1.GetOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("get pod %s/%s: %w", i.namespace, i.name, err)
-	}
-	if pod.UID != i.uid || pod.Spec.NodeName != i.node {
-		return nil, fmt.Errorf("%w: pod %s/%s has UID %s on node %s, and not %s on %s",
-			ErrForeign, i.namespace, i.name, pod.UID, pod.Spec.NodeName, i.uid, i.node)
-	}
-	return pod, nil
-}
-
-func (r *Relay) awaitRunning(ctx context.Context, i *instance) error {
-	reason := "nothing is known of it"
-	for {
-		pod, err := r.get(ctx, i)
-		switch {
-		case err != nil && ctx.Err() == nil:
-			return err
-		case err == nil:
-			state := describe(pod)
-			if state.running || state.final {
-				return state.err()
-			}
-			reason = state.reason
-		}
-		if !pause(ctx) {
-			return fmt.Errorf("%w: %s", context.Cause(ctx), r.lastWarning(ctx, i, reason))
-		}
-	}
-}
-
-// pause waits a moment; false: ctx has ended.
-func pause(ctx context.Context) bool {
-	timer := time.NewTimer(pollEvery)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// podState is what matters of a pod's state.
-type podState struct {
-	running, final bool   // final: it will not run any more
-	reason         string // why it does not run
-}
-
-func (s podState) err() error {
-	if s.running {
-		return nil
-	}
-	return errors.New(s.reason)
-}
-
-// hopeless are the kubelet's reasons for a container that waits in vain
-// (pkg/kubelet/images/types.go, pkg/kubelet/kuberuntime/kuberuntime_container.go).
-var hopeless = []string{
-	"ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName", "ImageInspectError",
-	"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff",
-}
-
-func describe(pod *corev1.Pod) podState {
-	s := podState{
-		running: pod.Status.Phase == corev1.PodRunning,
-		final:   pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded,
-		reason:  strings.TrimSpace(pod.Status.Reason + " " + pod.Status.Message),
-	}
-	for _, status := range pod.Status.ContainerStatuses {
-		switch {
-		case status.State.Waiting != nil:
-			s.running = false
-			s.final = s.final || slices.Contains(hopeless, status.State.Waiting.Reason)
-			s.reason = strings.TrimSuffix(status.State.Waiting.Reason+": "+status.State.Waiting.Message, ": ")
-		case status.State.Terminated != nil:
-			s.running, s.final = false, true
-			s.reason = "it ended: " + strings.TrimSpace(status.State.Terminated.Reason+" "+status.State.Terminated.Message)
-		}
-	}
-	if s.reason == "" {
-		s.reason = "it is " + string(pod.Status.Phase)
-	}
-	return s
-}
-
-// lastWarning is what the cluster's events say of a pod that does not start, as that a
-// file to mount is not there; else what was known before.
-func (r *Relay) lastWarning(ctx context.Context, i *instance, known string) string {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-	defer cancel()
-	events, err := r.options.Client.CoreV1().Events(i.namespace).List(ctx, metav1.ListOptions{
-		FieldSelector: fields.Set{"involvedObject.uid": string(i.uid), "type": corev1.EventTypeWarning}.String(),
-	})
-	if err != nil || len(events.Items) == 0 {
-		return known
-	}
-	return events.Items[len(events.Items)-1].Message
 }
 
 // readPin reads the relay's key from its log, and makes sure that the log was that pod's.
@@ -209,31 +66,4 @@ func parseLogLine(line string) (Pin, error) {
 		return Pin{}, fmt.Errorf("the relay says %q instead of its key", line)
 	}
 	return ParsePin(text)
-}
-
-// remove deletes the pod and waits until it is gone. It outlives ctx, for a while: what
-// was made must not stay when a run is interrupted.
-func (r *Relay) remove(ctx context.Context, i *instance) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goneLimit)
-	defer cancel()
-	err := deletePod(ctx, r.options.Client, i.namespace, i.name, i.uid)
-	for err == nil {
-		_, err = r.get(ctx, i)
-		if err == nil && !pause(ctx) {
-			err = ctx.Err()
-		}
-	}
-	if notThere(err) {
-		return nil
-	}
-	return fmt.Errorf("delete pod %s/%s (it ends by itself): %w", i.namespace, i.name, err)
-}
-
-// notThere tells that the pod does not exist any more; another one of its name is not ours.
-func notThere(err error) bool { return apierrors.IsNotFound(err) || errors.Is(err, ErrForeign) }
-
-// isRefusal tells that the API server answered: whatever it was asked for was not done.
-func isRefusal(err error) bool {
-	var status apierrors.APIStatus
-	return errors.As(err, &status)
 }

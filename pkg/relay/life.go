@@ -32,9 +32,9 @@ const defaultLifetime = time.Hour
 
 // Relay is the relay on one node for as long as a run takes: one pod, and its successors.
 type Relay struct {
+	keeper
 	options Options
 	key     *Key
-	log     *slog.Logger
 
 	renewing sync.Mutex // held by who starts a pod
 	mu       sync.Mutex
@@ -60,10 +60,7 @@ func Start(ctx context.Context, options Options) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Relay{options: options, key: key, log: options.Logger}
-	if r.log == nil {
-		r.log = slog.New(slog.DiscardHandler)
-	}
+	r := &Relay{keeper: newKeeper(options.Client, options.Logger), options: options, key: key}
 	if r.current, err = r.launch(ctx); err != nil {
 		return nil, err
 	}

@@ -24,13 +24,14 @@ type Place struct {
 	Members, Peers []string
 }
 
-// The labels of every relay's pod, by which a later run knows them.
+// The labels of every pod of ours, by which a later run knows them.
 const (
 	nameLabel    = "app.kubernetes.io/name"
 	managedLabel = "app.kubernetes.io/managed-by"
 	podName      = "kubectl-etcd-relay"
+	helperName   = "kubectl-etcd-helper"
 	managedBy    = "kubectl-etcd"
-	selector     = nameLabel + "=" + podName + "," + managedLabel + "=" + managedBy
+	selector     = nameLabel + " in (" + podName + "," + helperName + ")," + managedLabel + "=" + managedBy
 )
 
 const (
@@ -41,16 +42,8 @@ const (
 	overtime = 30 * time.Second
 )
 
-// validate refuses what would give the pod more than three files, or make it useless.
+// validate refuses what would make a relay useless.
 func (p Place) validate() error {
-	if p.Node == "" || p.Namespace == "" {
-		return errors.New("the member's node or namespace is not known")
-	}
-	for _, file := range []string{p.CA, p.Cert, p.Key} {
-		if !path.IsAbs(file) || path.Clean(file) != file || strings.HasSuffix(file, "/") {
-			return fmt.Errorf("%q is no path of a file on the node", file)
-		}
-	}
 	if len(p.Members) == 0 {
 		return errors.New("the member's address is not known")
 	}
@@ -59,22 +52,45 @@ func (p Place) validate() error {
 			return fmt.Errorf("%q is no address: %w", address, err)
 		}
 	}
+	return p.validateFiles()
+}
+
+// validateFiles refuses what would give a pod more than three files.
+func (p Place) validateFiles() error {
+	if p.Node == "" || p.Namespace == "" {
+		return errors.New("the member's node or namespace is not known")
+	}
+	for _, file := range []string{p.CA, p.Cert, p.Key} {
+		if !path.IsAbs(file) || path.Clean(file) != file || strings.HasSuffix(file, "/") {
+			return fmt.Errorf("%q is no path of a file on the node", file)
+		}
+	}
 	return nil
 }
 
-// newPod is the pod of one relay: nothing but three files of the node, one binary, and the
-// network of any pod. It runs as root without a single capability, because the key's file
-// is root's own, and the node is chosen here, since no scheduler may be left to do it.
+// newPod is the pod of one relay.
 func newPod(name string, place Place, image string, caller Pin, lifetime time.Duration) *corev1.Pod {
+	pod := filesPod(name, podName, place, lifetime+overtime)
+	relay := &pod.Spec.Containers[0]
+	relay.Name, relay.Image, relay.ImagePullPolicy = container, image, corev1.PullIfNotPresent
+	relay.Args = args(place, caller, lifetime)
+	return pod
+}
+
+// filesPod is a pod of ours but for what it runs: nothing but three files of the node, one
+// image, and the network of any pod. It runs as root without a single capability, because
+// the key's file is root's own, and the node is chosen here, since no scheduler may be left
+// to do it.
+func filesPod(name, kind string, place Place, deadline time.Duration) *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: name, Namespace: place.Namespace,
-			Labels: map[string]string{nameLabel: podName, managedLabel: managedBy},
+			Labels: map[string]string{nameLabel: kind, managedLabel: managedBy},
 		},
 		Spec: corev1.PodSpec{
 			NodeName:                      place.Node,
 			RestartPolicy:                 corev1.RestartPolicyNever,
-			ActiveDeadlineSeconds:         new(int64((lifetime + overtime) / time.Second)),
+			ActiveDeadlineSeconds:         new(int64(deadline / time.Second)),
 			TerminationGracePeriodSeconds: new(int64(1)),
 			AutomountServiceAccountToken:  new(bool),
 			EnableServiceLinks:            new(bool),
@@ -84,8 +100,6 @@ func newPod(name string, place Place, image string, caller Pin, lifetime time.Du
 				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 			},
 			Containers: []corev1.Container{{
-				Name: container, Image: image, ImagePullPolicy: corev1.PullIfNotPresent,
-				Args: args(place, caller, lifetime),
 				SecurityContext: &corev1.SecurityContext{
 					RunAsUser: new(int64), RunAsGroup: new(int64),
 					AllowPrivilegeEscalation: new(bool), ReadOnlyRootFilesystem: new(true),

@@ -36,6 +36,7 @@ func TestKeysStayInMemory(t *testing.T) {
 		{"files", own, certFlags(), true},
 		{"a Secret", own, []string{"--cert-secret", clientSecret(t)}, true},
 		{"a relay", nodes, relayFlags(t), false},
+		{"a helper", nodes, []string{"--helper"}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			needles := traces(t, test.key)

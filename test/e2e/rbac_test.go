@@ -40,7 +40,7 @@ func TestRBACLevels(t *testing.T) {
 			func(t *testing.T) []string { return backupTo(t, relayFlags(t)...) }},
 		{"operate",
 			func(t *testing.T) [][]string {
-				return [][]string{{"status"}, backupTo(t, certFlags()...), backupTo(t, relayFlags(t)...)}
+				return [][]string{{"status"}, backupTo(t, certFlags()...), backupTo(t, relayFlags(t)...), {"status", "--helper"}}
 			}, nil},
 	} {
 		t.Run(level.name, func(t *testing.T) { level.test(t) })
