@@ -5,6 +5,8 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"crypto/rsa"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
@@ -13,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,11 +28,11 @@ import (
 func TestKeysStayInMemory(t *testing.T) {
 	fill(t, 16)
 	binary := buildPlain(t)
-	own := readFile(t, filepath.Join(shared.Certs(), "client.key"))
-	nodes := readFile(t, node(t, "node0").Path("/etc/kubernetes/pki/etcd/healthcheck-client.key"))
+	own := filepath.Join(shared.Certs(), "client")
+	nodes := node(t, "node0").Path("/etc/kubernetes/pki/etcd/healthcheck-client")
 	for _, test := range []struct {
 		name     string
-		key      []byte
+		key      string // its file, without .key
 		flags    []string
 		inMemory bool
 	}{
@@ -39,7 +42,7 @@ func TestKeysStayInMemory(t *testing.T) {
 		{"a helper", nodes, []string{"--helper"}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			needles := traces(t, test.key)
+			needles := traces(t, readFile(t, test.key+".key"), test.key+".crt")
 			began := time.Now()
 			home, temp := t.TempDir(), t.TempDir()
 			c := exec.Command(binary, append(test.flags, "-v=9")...)
@@ -99,17 +102,24 @@ func readFile(t *testing.T, path string) []byte {
 // keyTraces are byte strings that only show up where a key is, by the form that it has.
 type keyTraces map[string][]byte
 
-func traces(t *testing.T, key []byte) keyTraces {
+func traces(t *testing.T, key []byte, certificate string) keyTraces {
 	t.Helper()
 	block, _ := pem.Decode(key)
 	if block == nil || len(block.Bytes) < 100 {
 		t.Fatal("the key is no PEM")
 	}
+	parsed, err := tls.X509KeyPair(readFile(t, certificate), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prime := parsed.PrivateKey.(*rsa.PrivateKey).Primes[0].Bytes()
+	slices.Reverse(prime) // a number's least significant word comes first in memory
 	lines := strings.Split(string(key), "\n")
 	line := lines[len(lines)/2]
 	inSecret := base64.StdEncoding.EncodeToString(key)
 	found := keyTraces{
 		"PEM":             []byte(line),
+		"a number":        prime[16:48],
 		"DER":             block.Bytes[len(block.Bytes)/2 : len(block.Bytes)/2+32],
 		"a Secret's JSON": []byte(inSecret[len(inSecret)/2 : len(inSecret)/2+60]),
 	}
@@ -192,8 +202,10 @@ func (n keyTraces) inMemory(t *testing.T, pid int) bool {
 			continue
 		}
 		region, _ := io.ReadAll(io.NewSectionReader(memory, from, to-from)) // what can be read of it
-		if bytes.Contains(region, n["PEM"]) || bytes.Contains(region, n["DER"]) {
-			return true
+		for _, form := range []string{"PEM", "DER", "a number"} {
+			if bytes.Contains(region, n[form]) {
+				return true
+			}
 		}
 	}
 	return false

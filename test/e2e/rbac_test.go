@@ -36,7 +36,9 @@ func TestRBACLevels(t *testing.T) {
 			func(*testing.T) [][]string { return [][]string{{"status"}} },
 			func(t *testing.T) []string { return backupTo(t, certFlags()...) }},
 		{"backup",
-			func(t *testing.T) [][]string { return [][]string{backupTo(t, certFlags()...)} },
+			func(t *testing.T) [][]string {
+				return [][]string{backupTo(t, certFlags()...), append([]string{"status"}, certFlags()...)}
+			},
 			func(t *testing.T) []string { return backupTo(t, relayFlags(t)...) }},
 		{"operate",
 			func(t *testing.T) [][]string {
