@@ -23,6 +23,9 @@ const backupExample = `  # A verified snapshot in this folder, named etcd-<clust
   # Into a file of your own choice
   kubectl etcd backup -f snapshot.db --cacert ca.crt --cert client.crt --key client.key
 
+  # Without a certificate at hand: a node's, read into memory
+  kubectl etcd backup -f snapshot.db --helper
+
   # On a control plane node, as root, when no API server is left
   kubectl etcd backup --on-node -f snapshot.db
 
@@ -36,6 +39,9 @@ for another.
 
 While a snapshot streams etcd can't reuse freed pages: it is stopped before the member's
 database reaches --abort-at-quota of its quota.
+
+Without a certificate at hand, --relay lets short-lived pods use the nodes' own, which stay
+there, and --helper reads one node's into memory; at a terminal it is asked for.
 
 A member without quorum gives a snapshot, too: what it had applied. The report says so, and
 that writes which the other members acknowledged may be missing.`

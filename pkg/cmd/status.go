@@ -32,6 +32,9 @@ key is read. With them (--cacert, --cert, --key, ETCDCTL_CACERT, ETCDCTL_CERT, E
 a Secret) it is asked through a tunnel, which measures the latency as well.
 ETCDCTL_ENDPOINTS is not read: only --endpoints changes what is looked at.
 
+Where there are several etcds, as one for the Events, each is shown; --etcd chooses. A
+certificate that ends within 30 days is a warning, within 7 days critical.
+
 With --on-node no API server is needed: static pod manifests, certificates and the data
 directory on the node's disk lead to the members (kubeadm and RKE2).
 

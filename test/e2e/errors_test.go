@@ -127,6 +127,16 @@ func TestCertificatesThatDoNotDo(t *testing.T) {
 	}
 }
 
+// TestCertificateEndsSoon: it works, and is a finding.
+func TestCertificateEndsSoon(t *testing.T) {
+	for days, code := range map[int]int{20: 0, 5: 3} {
+		soon := clusterAuthority(t).issue(t, time.Duration(days)*24*time.Hour+time.Hour)
+		got := run(t, "status", "--cacert", shared.Certs()+"/ca.crt", "--cert", soon.crt, "--key", soon.key)
+		got.wantExit(t, code)
+		got.wantStdout(t, "3 of 3 members healthy", fmt.Sprintf("the client certificate CN=e2e ends in %d days, at ", days))
+	}
+}
+
 // TestWrongServerName reaches a member by a name that stands in no certificate.
 func TestWrongServerName(t *testing.T) {
 	n := node(t, "node0")

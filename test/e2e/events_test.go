@@ -134,6 +134,9 @@ func backupOfOneOfTwo(t *testing.T) {
 			t.Errorf("the snapshot of %s is called partial: %t, want %t", name, partial, want)
 		}
 	}
+	which := run(t, "restore", "--from-file", filepath.Join(dir, "main.db"), "--live", "--out-dir", filepath.Join(dir, "restored"))
+	which.wantExit(t, 2)
+	which.wantStderr(t, "there are 2 etcd clusters", "--etcd main")
 	// Neither goes in the other's place.
 	for file, other := range map[string]string{"main": "events", "events": "main"} {
 		got := run(t, "restore", "--from-file", filepath.Join(dir, file+".db"), "--live", "--etcd", other, "--out-dir", filepath.Join(dir, "restored"))

@@ -40,6 +40,8 @@ var exampleRuns = map[string]exampleRun{
 		without: "snapshot.db", then: "etcdutl snapshot status snapshot.db"},
 	"kubectl etcd backup -f - --endpoints https://10.0.0.1:2379 --cacert ca.crt --cert client.crt --key client.key | gzip > snapshot.db.gz": {
 		then: "gzip -dc snapshot.db.gz >piped.db && etcdutl snapshot status piped.db"},
+	"kubectl etcd backup -f snapshot.db --helper": {
+		without: "snapshot.db", then: "etcdutl snapshot status snapshot.db"},
 	"kubectl etcd backup --on-node -f snapshot.db": {
 		without: "snapshot.db", then: "etcdutl snapshot status snapshot.db"},
 	"kubectl etcd restore": {exit: 2, says: "snapshot.db"},

@@ -172,9 +172,9 @@ func TestRelayInterrupted(t *testing.T) {
 	wantNoRelays(t)
 }
 
-// TestRelayOutlivesNoKill: without a caller no relay runs for a minute, and the next run
-// takes away what is left.
-func TestRelayOutlivesNoKill(t *testing.T) {
+// TestPodsOutliveNoKill: a minute after kill -9 of their callers no relay and no helper runs,
+// and the next run takes away what is left.
+func TestPodsOutliveNoKill(t *testing.T) {
 	fill(t, 64)
 	held := hold(t, relayFlags(t)...)
 	held.signal(t, os.Kill)
@@ -183,24 +183,35 @@ func TestRelayOutlivesNoKill(t *testing.T) {
 	if pods := relayPods(t); len(pods) != 3 {
 		t.Errorf("after kill -9: %v, want three pods", pods)
 	}
-	eventually(t, 2*time.Minute, "no relay runs", func() error {
-		if pods := strings.Join(relayPods(t), ", "); strings.Contains(pods, "Running") {
-			return errors.New(pods)
-		}
-		return nil
-	})
-	if after := time.Since(killed); after > time.Minute {
-		t.Errorf("the last relay ended only after %s", after)
-	} else {
-		t.Logf("the last relay ended after %s", after)
-	}
+	signalHelper(t, os.Kill)
+	helperKilled := time.Now()
+	wantEnded(t, "relay", relayPods, killed, time.Minute)
+	wantEnded(t, "helper", helperPods, helperKilled, 75*time.Second) // 60 s, and what the kubelet takes
+
 	runWithRelay(t, "status").wantExit(t, 0)
+	run(t, "status", "--helper").wantExit(t, 0)
 	eventually(t, time.Minute, "nothing is left", func() error {
-		if pods := relayPods(t); len(pods) > 0 {
+		if pods := append(relayPods(t), helperPods(t)...); len(pods) > 0 {
 			return fmt.Errorf("%v", pods)
 		}
 		return nil
 	})
+}
+
+// wantEnded waits until none of the pods runs, which may take limit since the kill.
+func wantEnded(t *testing.T, what string, list func(*testing.T) []string, killed time.Time, limit time.Duration) {
+	t.Helper()
+	eventually(t, 2*time.Minute, "no "+what+" runs", func() error {
+		if pods := strings.Join(list(t), ", "); strings.Contains(pods, "Running") || strings.Contains(pods, "Pending") {
+			return errors.New(pods)
+		}
+		return nil
+	})
+	if after := time.Since(killed); after > limit {
+		t.Errorf("the last %s ended only after %s", what, after)
+	} else {
+		t.Logf("the last %s ended after %s", what, after)
+	}
 }
 
 // TestRelaySparesOthers: another caller's relays live through the runs of this one.
@@ -326,8 +337,26 @@ func TestRelayStalledSnapshot(t *testing.T) {
 		slowest = max(slowest, status.Latency)
 	}
 	t.Logf("the slowest of 50 took %s", slowest)
+	wantSameHash(t, other, member(t, "etcd-node0"))
 	if n, err := io.Copy(io.Discard, stalled); err != nil || n < 60<<20 {
 		t.Errorf("the rest of the snapshot: %d bytes, %v", n, err)
+	}
+}
+
+// wantSameHash: both ways lead to the same member's data.
+func wantSameHash(t *testing.T, one, other *etcd.Client) {
+	t.Helper()
+	status, err := one.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := one.HashKV(t.Context(), status.Revision)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := other.HashKV(t.Context(), status.Revision)
+	if err != nil || a.Hash != b.Hash || a.MemberID != b.MemberID {
+		t.Errorf("HashKV at %d: %+v and %+v, %v", status.Revision, a, b, err)
 	}
 }
 
