@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,20 +58,24 @@ type helperPlan struct {
 
 // throughHelper reaches a cluster's pods with a certificate that a node has.
 func (t *target) throughHelper(ctx context.Context, k *kubeTarget, cluster discover.Cluster) (*reach, error) {
-	if err := t.preflight(ctx, k.client, needs(wayHelper, cluster.Namespace)); err != nil {
-		return nil, err
+	missing := t.preflight(ctx, k.client, needs(wayHelper, cluster.Namespace))
+	if missing != nil {
+		own := append(needs(wayExec, cluster.Namespace), needs(wayForward, cluster.Namespace)...)
+		if err := t.preflight(ctx, k.client, own); err != nil {
+			return nil, missing
+		}
 	}
-	bundle := t.readInPods(ctx, k.dialer, cluster)
+	bundle := t.readInPods(ctx, k.dialer, cluster) // which takes no pod of ours
 	if bundle == nil {
 		plan, err := t.planHelper(ctx, k.client, cluster)
-		if err != nil {
+		if err = cmp.Or(missing, err); err != nil {
 			return nil, err
 		}
 		if bundle, err = t.readThroughPod(ctx, k, plan); err != nil {
 			return nil, err
 		}
 	}
-	return t.openPods(ctx, k, cluster, wayHelper, bundle)
+	return t.openPods(k, cluster, wayHelper, bundle)
 }
 
 // readInPods reads the files in the etcd pod itself, where its image has a shell: that
@@ -80,7 +85,7 @@ func (t *target) readInPods(ctx context.Context, dialer podDialer, cluster disco
 		if pod.PodFiles == nil || !pod.Ready || !pod.NodeReady {
 			continue
 		}
-		files, err := catInPod(ctx, dialer, pod)
+		files, err := t.catInPod(ctx, dialer, pod)
 		if err == nil {
 			t.notice("use the certificate of %s, read by the shell in pod %s", pod.Node, pod.Name)
 			return newNodeBundle(pod.Node, *pod.PodFiles, files)
@@ -94,7 +99,9 @@ func (t *target) readInPods(ctx context.Context, dialer podDialer, cluster disco
 // is no backslash that echo might take for more.
 const shellCat = `while IFS= read -r line; do echo "$line"; done <"$0"`
 
-func catInPod(ctx context.Context, dialer podDialer, pod discover.Pod) (*relay.Files, error) {
+func (t *target) catInPod(ctx context.Context, dialer podDialer, pod discover.Pod) (*relay.Files, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
 	files := &relay.Files{}
 	for _, file := range []struct {
 		path string

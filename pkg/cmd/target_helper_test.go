@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
@@ -214,4 +215,40 @@ func TestHelperFlags(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", args, err, problem)
 		}
 	}
+}
+
+// Who may exec, and make no pods, is served where the etcd pod has a shell; elsewhere every
+// right that a helper takes is named.
+func TestHelperWithoutTheRightToMakePods(t *testing.T) {
+	client := reviewer(nil, "create pods", "delete pods")
+	s, _, _ := testSession(nil)
+	o := newTarget(s)
+	o.timeout = 5 * time.Second
+	o.readFiles = func(context.Context, relay.HelperOptions) (*relay.Files, error) {
+		t.Error("a pod was made")
+		return nil, errors.New("untouched")
+	}
+	k := &kubeTarget{client: client, dialer: execDialer{noShell}}
+	if _, err := o.throughHelper(t.Context(), k, relayCluster()); err == nil ||
+		!strings.Contains(err.Error(), "create pods in namespace kube-system, delete pods in namespace kube-system") {
+		t.Errorf("without a shell: %v", err)
+	}
+	cluster := relayCluster()
+	cluster.Pods[0].PodFiles, cluster.Pods[0].Ready = cluster.Pods[0].NodeFiles, true
+	authority := etcdtest.NewAuthority(t, "ca")
+	pair := authority.Issue(etcdtest.Leaf{})
+	k.dialer = execDialer{func(_ tunnel.Pod, _ string, argv []string) (string, error) {
+		switch path := argv[len(argv)-1]; {
+		case strings.HasSuffix(path, ".key"):
+			return string(pair.KeyPEM), nil
+		case strings.HasSuffix(path, "client.crt"):
+			return string(pair.CertPEM), nil
+		}
+		return string(authority.PEM), nil
+	}}
+	r, err := o.throughHelper(t.Context(), k, cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Close()
 }

@@ -141,16 +141,16 @@ func (t *target) throughPods(ctx context.Context, k *kubeTarget, cluster discove
 		}
 		w = wayExec
 	}
-	return t.openPods(ctx, k, cluster, w, bundle)
+	if err := t.preflight(ctx, k.client, needs(w, cluster.Namespace)); err != nil {
+		return nil, err
+	}
+	return t.openPods(k, cluster, w, bundle)
 }
 
 // openPods opens every pod, the rights given.
-func (t *target) openPods(ctx context.Context, k *kubeTarget, cluster discover.Cluster, w way, bundle *pemBundle) (*reach, error) {
+func (t *target) openPods(k *kubeTarget, cluster discover.Cluster, w way, bundle *pemBundle) (*reach, error) {
 	options, err := t.clientOptions(bundle)
 	if err != nil {
-		return nil, err
-	}
-	if err := t.preflight(ctx, k.client, needs(w, cluster.Namespace)); err != nil {
 		return nil, err
 	}
 	r := &reach{cluster: cluster, way: w, refused: &refusals{client: k.client}}
