@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -193,7 +192,7 @@ func TestImageWithCat(t *testing.T) {
 }
 
 func TestHelperFlags(t *testing.T) {
-	for args, problem := range map[string]string{
+	wantProblems(t, map[string]string{
 		"--helper":                         "",
 		"--helper --helper-image i":        "",
 		"--helper --relay --relay-image i": "--relay",
@@ -202,19 +201,7 @@ func TestHelperFlags(t *testing.T) {
 		"--helper --cert-secret a/b":       "--cert-secret",
 		"--helper --cert c --key k":        "--cert",
 		"--helper --cacert c":              "--cacert",
-	} {
-		s, _, _ := testSession(nil)
-		o := newTarget(s)
-		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-		o.addFlags(flags)
-		if err := flags.Parse(strings.Fields(args)); err != nil {
-			t.Fatal(err)
-		}
-		err := o.complete(nil)
-		if (err == nil) != (problem == "") || err != nil && !strings.Contains(err.Error(), problem) {
-			t.Errorf("%s: got %v, want %q", args, err, problem)
-		}
-	}
+	})
 }
 
 // Who may exec, and make no pods, is served where the etcd pod has a shell; elsewhere every

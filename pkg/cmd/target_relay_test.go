@@ -226,7 +226,7 @@ func TestReadersDoNotAskForARelay(t *testing.T) {
 }
 
 func TestRelayFlags(t *testing.T) {
-	for args, problem := range map[string]string{
+	wantProblems(t, map[string]string{
 		"--relay --relay-image i":                   "",
 		"--relay":                                   "--relay-image",
 		"--relay --relay-image i --endpoints h":     "--endpoints",
@@ -234,7 +234,14 @@ func TestRelayFlags(t *testing.T) {
 		"--relay --relay-image i --cert c --key k":  "--cert",
 		"--relay-image i --cert c --key k":          "",
 		"--relay --relay-image i --cacert c":        "--cacert",
-	} {
+	})
+}
+
+// wantProblems completes targets with these flags; the error holds the text beside them,
+// and there is none where that is empty.
+func wantProblems(t *testing.T, problems map[string]string) {
+	t.Helper()
+	for args, problem := range problems {
 		s, _, _ := testSession(nil)
 		o := newTarget(s)
 		flags := pflag.NewFlagSet("", pflag.ContinueOnError)

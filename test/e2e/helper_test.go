@@ -16,9 +16,7 @@ import (
 // helperPods are the helpers' pods, "name phase" each.
 func helperPods(t *testing.T) []string {
 	t.Helper()
-	out := kubectl(t, "get", "pods", "-n", "kube-system", "-l", "app.kubernetes.io/name=kubectl-etcd-helper",
-		"-o", `jsonpath={range .items[*]}{.metadata.name} {.status.phase}{"\n"}{end}`)
-	return strings.Split(strings.TrimSpace(out), "\n")[:strings.Count(out, "\n")]
+	return podsCalled(t, "kubectl-etcd-helper")
 }
 
 func wantNoHelpers(t *testing.T) {

@@ -87,7 +87,13 @@ func runWithRelay(t *testing.T, args ...string) result {
 // relayPods are the relays' pods, "name phase" each.
 func relayPods(t *testing.T) []string {
 	t.Helper()
-	out := kubectl(t, "get", "pods", "-n", "kube-system", "-l", "app.kubernetes.io/name=kubectl-etcd-relay",
+	return podsCalled(t, "kubectl-etcd-relay")
+}
+
+// podsCalled are the pods of ours of that name, "name phase" each.
+func podsCalled(t *testing.T, name string) []string {
+	t.Helper()
+	out := kubectl(t, "get", "pods", "-n", "kube-system", "-l", "app.kubernetes.io/name="+name,
 		"-o", `jsonpath={range .items[*]}{.metadata.name} {.status.phase}{"\n"}{end}`)
 	return strings.Split(strings.TrimSpace(out), "\n")[:strings.Count(out, "\n")]
 }
