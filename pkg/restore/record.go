@@ -37,26 +37,36 @@ func revisionBytes(main int64) []byte {
 	return append(b, '_', 0, 0, 0, 0, 0, 0, 0, 0)
 }
 
-// recordKey returns the key of an encoded mvccpb.KeyValue. It accepts exactly what
+// recordKey returns the key of an encoded mvccpb.KeyValue.
+func recordKey(b []byte) (key []byte, ok bool) {
+	key, _, ok = readRecord(b)
+	return key, ok
+}
+
+// readRecord returns key and lease of an encoded mvccpb.KeyValue. It accepts exactly what
 // proto.Unmarshal accepts, for etcd ends itself over a record that it can't decode.
 // etcdutl's revision bump leaves an empty record: an empty key.
-func recordKey(b []byte) (key []byte, ok bool) {
+func readRecord(b []byte) (key []byte, lease int64, ok bool) {
 	for len(b) > 0 {
 		number, kind, n := protowire.ConsumeTag(b)
 		if n < 0 {
-			return nil, false
+			return nil, 0, false
 		}
 		b = b[n:]
 		size := protowire.ConsumeFieldValue(number, kind, b)
 		if size < 0 {
-			return nil, false
+			return nil, 0, false
 		}
-		if number == 1 && kind == protowire.BytesType {
+		switch {
+		case number == 1 && kind == protowire.BytesType:
 			key, _ = protowire.ConsumeBytes(b)
+		case number == 6 && kind == protowire.VarintType:
+			v, _ := protowire.ConsumeVarint(b)
+			lease = int64(v)
 		}
 		b = b[size:]
 	}
-	return key, true
+	return key, lease, true
 }
 
 // kubernetesPrefixes are the API server's usual --etcd-prefix values, upstream's and
