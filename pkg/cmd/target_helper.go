@@ -26,6 +26,7 @@ const wayHelper way = "helper"
 type helperFlags struct {
 	wanted bool
 	image  string
+	read   *pemBundle // the last one
 }
 
 func (f *helperFlags) add(flags *pflag.FlagSet) {
@@ -124,9 +125,12 @@ func (t *target) catInPod(ctx context.Context, dialer podDialer, pod discover.Po
 func newNodeBundle(node string, paths discover.NodeFiles, files *relay.Files) *pemBundle {
 	return &pemBundle{
 		CA: files.CA, Cert: files.Cert, Key: files.Key,
-		FromCA: node + ":" + paths.CA, FromCert: node + ":" + paths.Cert, FromKey: node + ":" + paths.Key,
+		FromCA: node + ":" + paths.CA, FromCert: node + ":" + paths.Cert, FromKey: keyOn(node, paths),
 	}
 }
+
+// keyOn is where a key is, for messages.
+func keyOn(node string, paths discover.NodeFiles) string { return node + ":" + paths.Key }
 
 // errNoHelperImage: nothing on the nodes is known to hold cat.
 var errNoHelperImage = errors.New("no image on the etcd nodes is known to hold cat")
@@ -181,6 +185,10 @@ func imageWithCat(images []corev1.ContainerImage) string {
 
 func (t *target) readThroughPod(ctx context.Context, k *kubeTarget, plan helperPlan) (*pemBundle, error) {
 	place := plan.place
+	paths := discover.NodeFiles{CA: place.CA, Cert: place.Cert, Key: place.Key}
+	if t.helper.read != nil && t.helper.read.FromKey == keyOn(place.Node, paths) { // for another cluster of the node
+		return t.helper.read, nil
+	}
 	t.notice("use the certificate of %s, read through a short-lived pod in %s of image %s", place.Node, place.Namespace, plan.image)
 	files, err := t.readFiles(ctx, relay.HelperOptions{
 		Place: place, Image: plan.image, Pull: plan.pull, Client: k.client, Logger: t.log,
@@ -194,7 +202,8 @@ func (t *target) readThroughPod(ctx context.Context, k *kubeTarget, plan helperP
 	if err != nil {
 		return nil, err
 	}
-	return newNodeBundle(place.Node, discover.NodeFiles{CA: place.CA, Cert: place.Cert, Key: place.Key}, files), nil
+	t.helper.read = newNodeBundle(place.Node, paths, files)
+	return t.helper.read, nil
 }
 
 // helperAgreed asks who sits at the terminal whether a node's certificate may be read,

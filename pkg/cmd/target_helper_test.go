@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
@@ -73,9 +74,28 @@ func TestHelperReach(t *testing.T) {
 		t.Errorf("it says %q", said)
 	}
 
-	o.helper.image = "example.com/cat:1"
+	o.helper.image, o.helper.read = "example.com/cat:1", nil
 	if _, err := o.one(t.Context()); err != nil || len(read) != 2 || read[1].Image != "example.com/cat:1" || !read[1].Pull {
 		t.Errorf("an image that was named: %v, %+v", err, read)
+	}
+}
+
+// Two etcds of the same nodes take one reading.
+func TestHelperReadsOnceForTwoClusters(t *testing.T) {
+	var read []relay.HelperOptions
+	o := helperTarget(t, relayCluster(), []string{"busybox:1"}, execDialer{noShell}, &read)
+	find := o.find
+	o.find = func(ctx context.Context, client kubernetes.Interface, options discover.Options) (*discover.Found, error) {
+		found, err := find(ctx, client, options)
+		events := relayCluster()
+		events.Name = "events"
+		found.Clusters = append(found.Clusters[:1:1], events)
+		return found, err
+	}
+	o.helper.wanted = true
+	reached, err := o.readers(t.Context())
+	if err != nil || len(reached) != 2 || reached[1].way != wayHelper || len(read) != 1 {
+		t.Errorf("%d clusters, read %d times, %v", len(reached), len(read), err)
 	}
 }
 
