@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"strings"
@@ -12,13 +11,9 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/relay"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/tunnel"
 )
 
 // target says which etcd a command is about and how to reach it. Every command's
@@ -41,45 +36,6 @@ type target struct {
 	urls []*url.URL // endpoints, parsed
 
 	ways
-}
-
-// ways are what a target does its work with; tests put their own in place.
-type ways struct {
-	find   func(context.Context, kubernetes.Interface, discover.Options) (*discover.Found, error)
-	dialer func(*rest.Config, tunnel.Options) (podDialer, error)
-	// secrets reads certificates out of the cluster.
-	secrets func(context.Context, kubernetes.Interface, discover.Cluster, discover.CredentialOptions) (*discover.Secret, error)
-	// startRelay starts a relay on a node.
-	startRelay func(context.Context, relay.Options) (memberRelay, error)
-	// readFiles reads a node's files through a pod.
-	readFiles func(context.Context, relay.HelperOptions) (*relay.Files, error)
-	// interactive tells whether somebody can be asked.
-	interactive func() bool
-}
-
-// podDialer is what a tunnel.Dialer does.
-type podDialer interface {
-	DialContext(ctx context.Context, pod tunnel.Pod, port int) (net.Conn, error)
-	Exec(ctx context.Context, pod tunnel.Pod, container string, argv []string, stdout io.Writer) error
-}
-
-func newTarget(s *session) target {
-	return target{session: s, ways: ways{
-		find: discover.Find,
-		dialer: func(config *rest.Config, options tunnel.Options) (podDialer, error) {
-			return tunnel.New(config, options)
-		},
-		secrets: discover.Credentials,
-		startRelay: func(ctx context.Context, options relay.Options) (memberRelay, error) {
-			started, err := relay.Start(ctx, options)
-			if err != nil {
-				return nil, err // and no nil *Relay in it
-			}
-			return started, nil
-		},
-		readFiles:   relay.ReadFiles,
-		interactive: s.atTerminal,
-	}}
 }
 
 // addFlags adds the flags and marks them as the target's for the help.
