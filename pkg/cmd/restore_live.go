@@ -80,8 +80,12 @@ func (r running) fits(contents etcd.Contents) error {
 func (r running) layout() *restore.StepOptions {
 	var layout *restore.StepOptions
 	for _, pod := range r.cluster.Pods {
+		dir := pod.Settings["data-dir"]
+		if dir.From != discover.FromFlag { // no command line tells this etcd from another
+			dir.Value = ""
+		}
 		at := restore.StepOptions{
-			Manifest: pod.Manifest, DataDir: pod.DataDir, DataDirFlag: pod.Settings["data-dir"].Value,
+			Manifest: pod.Manifest, DataDir: pod.DataDir, DataDirFlag: dir.Value,
 			HealthAddr: net.JoinHostPort("127.0.0.1", strconv.Itoa(pod.MetricsPort)),
 		}
 		if at.Manifest == "" || at.DataDir == "" || pod.MetricsPort == 0 || layout != nil && *layout != at {

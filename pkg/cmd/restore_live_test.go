@@ -94,6 +94,11 @@ func TestLayoutOfTheRunningCluster(t *testing.T) {
 	if got := of(pod("/disk/events"), pod("/disk2/events")); got != nil {
 		t.Errorf("nodes that differ: %+v", got)
 	}
+	byEnv := pod("/disk/events")
+	byEnv.Settings["data-dir"] = discover.Setting{Value: "/data", From: discover.FromEnv}
+	if got := of(byEnv); got == nil || got.DataDirFlag != "" {
+		t.Errorf("a directory that stands in no command line: %+v", got)
+	}
 	if got := of(pod("")); got != nil {
 		t.Errorf("without a directory: %+v", got)
 	}

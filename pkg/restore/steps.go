@@ -28,8 +28,9 @@ type StepOptions struct {
 	ManifestDir string // of the static pods: /etc/kubernetes/manifests
 	Manifest    string // etcd's own, without .yaml: etcd
 	DataDir     string // of etcd: /var/lib/etcd
-	// DataDirFlag is etcd's --data-dir, as its container has it. A node may run another
-	// etcd besides, which is left alone then. Empty: every etcd is waited for to stop.
+	// DataDirFlag is etcd's --data-dir, as its command line has it. A node may run another
+	// etcd besides, which is left alone then. Empty, as where it is no flag: every etcd is
+	// waited for to stop.
 	DataDirFlag string
 	HealthAddr  string // where etcd answers /health by plain HTTP: 127.0.0.1:2381
 	// Copy takes a directory to a node, with {src}, {host} and {dst} filled in:
@@ -145,7 +146,7 @@ func (w walk) giveBack(name string) string {
 func (w walk) stopped() Step {
 	etcd := "pgrep -x etcd"
 	if w.DataDirFlag != "" {
-		etcd = "pgrep -f " + quote(`^([^ ]*/)?etcd( .*)? --data-dir=`+regexp.QuoteMeta(w.DataDirFlag)+`( |$)`)
+		etcd = "pgrep -f " + quote(`^([^ ]*/)?etcd( .*)? --?data-dir[= ]`+regexp.QuoteMeta(w.DataDirFlag)+`( |$)`)
 	}
 	check := "It ends with 0 within three minutes, having printed the IDs of processes that were still there. Go on only when that is so on every node."
 	if w.DataDirFlag == "" {

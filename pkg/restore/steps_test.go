@@ -271,6 +271,9 @@ func TestNextStepsWaitForTheirEtcd(t *testing.T) {
 		if !waitsFor(t, command, "--data-dir="+dir+"/etcd-events") {
 			t.Errorf("it does not wait: %s", command)
 		}
+		if !waitsFor(t, command, "--data-dir", dir+"/etcd-events") {
+			t.Errorf("it does not wait for a flag of two words: %s", command)
+		}
 		if waitsFor(t, command, "--data-dir="+dir+"/etcd") {
 			t.Errorf("it waits for the other etcd: %s", command)
 		}
@@ -279,10 +282,10 @@ func TestNextStepsWaitForTheirEtcd(t *testing.T) {
 
 // waitsFor tells whether command waits while there is a process "etcd … --name=a FLAG". It
 // stops waiting after two seconds.
-func waitsFor(t *testing.T, command, flag string) bool {
+func waitsFor(t *testing.T, command string, flag ...string) bool {
 	t.Helper()
 	etcd := exec.Command("sh")
-	etcd.Args = []string{"etcd", "-c", "read nothing", "--name=a", flag}
+	etcd.Args = append([]string{"etcd", "-c", "read nothing", "--name=a"}, flag...)
 	stdin, err := etcd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
