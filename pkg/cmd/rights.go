@@ -46,12 +46,8 @@ func needs(w way, namespace string) []right {
 	return rights
 }
 
-func (r right) String() string {
-	if r.name != "" {
-		return fmt.Sprintf("%s %s %s in namespace %s", r.verb, r.resource, r.name, r.namespace)
-	}
-	return fmt.Sprintf("%s %s in namespace %s", r.verb, r.resource, r.namespace)
-}
+// String is the right without its namespace.
+func (r right) String() string { return strings.TrimSpace(r.verb + " " + r.resource + " " + r.name) }
 
 // command checks the right.
 func (r right) command() string {
@@ -73,7 +69,7 @@ func (t *target) preflight(ctx context.Context, client kubernetes.Interface, rig
 		asking.Go(func() {
 			allowed, err := r.allowed(ctx, client)
 			if err != nil {
-				t.log.Info("not known whether RBAC allows it", "right", r.String(), "because", err)
+				t.log.Info("not known whether RBAC allows it", "right", r.String(), "namespace", r.namespace, "because", err)
 				return
 			}
 			refused[i] = !allowed
@@ -85,17 +81,33 @@ func (t *target) preflight(ctx context.Context, client kubernetes.Interface, rig
 
 // errMissing names every right that is refused; nil: none is.
 func errMissing(rights []right, refused []bool) error {
-	var what, hints []string
+	var missing []right
+	var hints []string
 	for i, r := range rights {
 		if refused[i] {
-			what = append(what, r.String())
+			missing = append(missing, r)
 			hints = append(hints, "ask for this right, and check it with: "+r.command())
 		}
 	}
-	if len(what) == 0 {
+	if len(missing) == 0 {
 		return nil
 	}
-	return withHint(fmt.Errorf("%w: RBAC does not let you %s", tunnel.ErrForbidden, strings.Join(what, ", ")), hints...)
+	return withHint(fmt.Errorf("%w: RBAC does not let you %s", tunnel.ErrForbidden, listRights(missing)), hints...)
+}
+
+// listRights is "create pods, get pods in namespace a, get secrets x in namespace b".
+func listRights(rights []right) string {
+	var list strings.Builder
+	for i, r := range rights {
+		list.WriteString(r.String())
+		if i+1 == len(rights) || rights[i+1].namespace != r.namespace {
+			list.WriteString(" in namespace " + r.namespace)
+		}
+		if i+1 < len(rights) {
+			list.WriteString(", ")
+		}
+	}
+	return list.String()
 }
 
 // allowed asks the API server; an error: it did not say.

@@ -84,6 +84,13 @@ func TestPreflight(t *testing.T) {
 	}
 }
 
+func TestListRights(t *testing.T) {
+	got := listRights([]right{{"a", "create", "pods", ""}, {"a", "get", "pods/log", ""}, {"b", "get", "secrets", "x"}})
+	if want := "create pods, get pods/log in namespace a, get secrets x in namespace b"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // An API server that hangs does not keep anybody from what it would let them do.
 func TestPreflightWaitsNotLong(t *testing.T) {
 	client := reviewer(func(*authorizationv1.SubjectAccessReviewStatus) error {

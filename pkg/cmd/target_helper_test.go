@@ -237,7 +237,7 @@ func TestHelperWithoutTheRightToMakePods(t *testing.T) {
 	}
 	k := &kubeTarget{client: client, dialer: execDialer{noShell}}
 	if _, err := o.throughHelper(t.Context(), k, relayCluster()); err == nil ||
-		!strings.Contains(err.Error(), "create pods in namespace kube-system, delete pods in namespace kube-system") {
+		!strings.Contains(err.Error(), "create pods, delete pods in namespace kube-system") {
 		t.Errorf("without a shell: %v", err)
 	}
 	cluster := relayCluster()
