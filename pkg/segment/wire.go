@@ -140,11 +140,7 @@ func (r *records) change() Change {
 
 // changed takes n events. It takes memory as they come, not as they are claimed.
 func (r *records) changed(n uint64) []Event {
-	if n > 1+uint64(len(r.b)/minEvent) {
-		r.fail()
-		return nil
-	}
-	events := r.room(int(n))
+	events := r.room(int(min(n, maxRoom)))
 	for range n {
 		head := r.uvarint()
 		record := r.bytes(head >> 1)
@@ -157,9 +153,8 @@ func (r *records) changed(n uint64) []Event {
 	return events
 }
 
-// room is for n events, or for as many as a small block has.
+// room is for n events.
 func (r *records) room(n int) []Event {
-	n = min(n, maxRoom)
 	if n > cap(r.events)-len(r.events) {
 		return make([]Event, 0, n)
 	}
