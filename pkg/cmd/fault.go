@@ -110,6 +110,7 @@ func plainHints(err error) []string {
 		hint string
 	}{
 		{tunnel.ErrForbidden, "check your rights with: " + canI("create", "pods/portforward", "kube-system")},
+		{tunnel.ErrKubelet, "it asks an API server, and one that has just started says no; kubelets keep that for 30 s: wait, then run the command again"},
 		{etcd.ErrServerName, "the certificate names another server than was dialed; use an address that stands in it: openssl x509 -in server.crt -noout -ext subjectAltName"},
 		{etcd.ErrUntrusted, "--cacert must be the authority that signed etcd's certificates; " + kubeadmCerts},
 		{etcd.ErrExpired, "look at the dates, and at this machine's clock: openssl x509 -in client.crt -noout -dates; on a kubeadm node: kubeadm certs check-expiration"},

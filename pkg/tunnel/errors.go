@@ -11,6 +11,10 @@ import (
 var (
 	// ErrForbidden: the API server refused the upgrade or the exec by RBAC.
 	ErrForbidden = errors.New("forbidden")
+	// ErrKubelet: the kubelet refused the API server. It asks an API server whether it may,
+	// and one that has started a moment ago knows no roles yet; the kubelet keeps its no for
+	// 30 s (cacheUnauthorizedTTL).
+	ErrKubelet = errors.New("the node's kubelet does not let the API server in")
 	// ErrRefused: nothing listens on that port of the pod, or the pod is gone.
 	ErrRefused = errors.New("refused by the node")
 	// ErrDropped: an established tunnel ended before the peer closed it.
@@ -150,6 +154,8 @@ func setupSentinel(err error) error {
 		return ErrUnreachable
 	case status.Code == http.StatusUnauthorized:
 		return nil // neither RBAC nor the network: who one is
+	case status.Code == http.StatusForbidden && byKubelet(status.Message):
+		return ErrKubelet
 	case status.Code == http.StatusForbidden:
 		return ErrForbidden
 	case what != nil:
@@ -164,4 +170,10 @@ func setupSentinel(err error) error {
 // aboutNode tells an API server that can't reach a kubelet from one that is itself ill.
 func aboutNode(message string) bool {
 	return strings.Contains(message, "error dialing backend") || strings.Contains(message, "dial tcp")
+}
+
+// byKubelet tells a kubelet's refusal, "Forbidden (user=kube-apiserver-kubelet-client,
+// verb=create, resource=nodes, subresource(s)=[proxy])", from the API server's own.
+func byKubelet(message string) bool {
+	return strings.Contains(message, "Forbidden (user=") && strings.Contains(message, "resource=nodes")
 }

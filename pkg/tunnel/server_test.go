@@ -28,6 +28,7 @@ func TestDialReportsWhatTheAPIServerSays(t *testing.T) {
 		want    error
 	}{
 		{"forbidden", 403, forbidden, ErrForbidden},
+		{"by the kubelet", 403, "403 Forbidden Forbidden (user=kube-apiserver-kubelet-client, verb=create, resource=nodes, subresource(s)=[proxy])", ErrKubelet},
 		{"no such pod", 404, `pods "etcd-a" not found`, ErrRefused},
 		{"not scheduled", 400, "pod etcd-a does not have a host assigned", ErrRefused},
 		{"kubelet down", 500, "error dialing backend: dial tcp 10.0.0.1:10250: connect: connection refused", ErrRefused},
@@ -52,7 +53,7 @@ func checkRefusal(t *testing.T, err, want error, message string) {
 	if !errors.As(err, &e) || !errors.Is(err, want) {
 		t.Fatalf("error %v, want an *Error that is %v", err, want)
 	}
-	for _, other := range []error{ErrForbidden, ErrRefused, ErrDropped, ErrUnreachable} {
+	for _, other := range []error{ErrForbidden, ErrKubelet, ErrRefused, ErrDropped, ErrUnreachable} {
 		if !errors.Is(other, want) && errors.Is(err, other) {
 			t.Errorf("error %v is %v as well", err, other)
 		}

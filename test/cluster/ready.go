@@ -57,7 +57,7 @@ func (c *Cluster) serve(ctx context.Context) error {
 }
 
 // serves asks the node's own etcd (a read that needs the quorum), API server and
-// kubelet.
+// kubelet, and whether the kubelet lets an API server in.
 func (n *Node) serves(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -66,9 +66,11 @@ func (n *Node) serves(ctx context.Context) error {
 		endpoints += ",https://127.0.0.1:" + eventsClientPort
 	}
 	_, err := n.Run(ctx, fmt.Sprintf(`
-		%s --endpoints %s endpoint health >/dev/null
-		kubectl --server https://%s:6443 --request-timeout 10s get --raw /readyz >/dev/null
-		: </dev/tcp/127.0.0.1/10250`, Etcdctl, endpoints, n.IP))
+		%[1]s --endpoints %[2]s endpoint health >/dev/null
+		kubectl --server https://%[3]s:6443 --request-timeout 10s get --raw /readyz >/dev/null
+		: </dev/tcp/127.0.0.1/10250
+		kubectl --server https://%[3]s:6443 --request-timeout 10s exec -n kube-system etcd-%[4]s -c etcd -- etcdctl version >/dev/null`,
+		Etcdctl, endpoints, n.IP, n.Name))
 	return err
 }
 

@@ -202,6 +202,7 @@ func TestRestoreInPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	kubeletsOpen(t)
 	wantWhole(t)
 	waitReady(t)
 
@@ -229,6 +230,18 @@ func TestRestoreInPlace(t *testing.T) {
 	t.Logf("walked later:%s", log.String())
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// kubeletsOpen waits until the kubelets let the API servers in, which have just started
+// and know no roles at first. It asks nothing of etcd.
+func kubeletsOpen(t *testing.T) {
+	t.Helper()
+	for _, n := range shared.Nodes() {
+		eventually(t, time.Minute, "the kubelet of "+n.Name+" lets an API server in", func() error {
+			_, err := tryKubectl("exec", "-n", "kube-system", "etcd-"+n.Name, "-c", "etcd", "--", "etcdctl", "version")
+			return err
+		})
 	}
 }
 
