@@ -1,0 +1,209 @@
+package store
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
+)
+
+var (
+	// ErrGap: revisions between a base and the moment are not in the archive.
+	ErrGap = errors.New("there is a gap")
+	// ErrNoBase: no base reaches that moment.
+	ErrNoBase = errors.New("no base reaches that moment")
+)
+
+// Span is an unbroken run of revisions, every one of which can be restored.
+type Span struct {
+	First segment.Revision `json:"first"`
+	Last  segment.Revision `json:"last"`
+	// From and To are when First and Last were seen; From is zero where it is a base's
+	// past, of which no time is known.
+	From time.Time `json:"from,omitzero"`
+	To   time.Time `json:"to"`
+}
+
+// Chain is what a restore reads: a base, and segments that go on from it, unbroken.
+type Chain struct {
+	Base     Base
+	Segments []Segment
+}
+
+// Last is the highest revision that the chain holds.
+func (c Chain) Last() segment.Revision {
+	last := c.Base.Info.Last
+	for _, s := range c.Segments {
+		last = max(last, s.Last)
+	}
+	return last
+}
+
+// run is unbroken: segments that follow one another, each needed.
+type run struct {
+	first, last segment.Revision
+	segments    []Segment
+}
+
+// runs joins segments to runs. Of those that overlap the one that reaches furthest is
+// taken; what lies wholly within others is passed over.
+func runs(sorted []Segment) (list []run) {
+	for i := 0; i < len(sorted); {
+		r := run{first: sorted[i].First, last: sorted[i].Last, segments: []Segment{sorted[i]}}
+		i++
+		for i < len(sorted) && sorted[i].First <= r.last+1 {
+			best := sorted[i]
+			for ; i < len(sorted) && sorted[i].First <= r.last+1; i++ {
+				if sorted[i].Last > best.Last {
+					best = sorted[i]
+				}
+			}
+			if best.Last > r.last {
+				r.last, r.segments = best.Last, append(r.segments, best)
+			}
+		}
+		list = append(list, r)
+	}
+	return list
+}
+
+// Spans are what can be restored: each base goes back to its floor, and on as far as
+// segments go without a gap.
+func (c *Contents) Spans() (list []Span) {
+	for _, b := range c.Bases {
+		list = append(list, Span{First: max(b.Info.Floor, 1), Last: b.Info.Last, To: b.Time})
+		for _, s := range c.after(b) {
+			last := &list[len(list)-1]
+			last.Last, last.To = max(last.Last, s.Last), later(last.To, s.Time)
+		}
+	}
+	slices.SortFunc(list, func(a, b Span) int { return cmp.Compare(a.First, b.First) })
+	list = joinSpans(list)
+	for i := range list {
+		list[i].To = later(list[i].To, c.idleUntil(list[i].Last))
+		list[i].From = c.seen(list[i].First)
+	}
+	return list
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// joinSpans joins those that overlap or follow one another.
+func joinSpans(sorted []Span) (list []Span) {
+	for _, s := range sorted {
+		if n := len(list); n > 0 && s.First <= list[n-1].Last+1 {
+			before := &list[n-1]
+			if s.Last > before.Last {
+				before.Last, before.To = s.Last, s.To
+			} else if s.Last == before.Last {
+				before.To = later(before.To, s.To)
+			}
+			continue
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+// idleUntil is until when a note tells that nothing came after a revision; zero: none does.
+func (c *Contents) idleUntil(revision segment.Revision) (at time.Time) {
+	for _, m := range c.Idle {
+		if m.Revision == revision {
+			at = later(at, m.Time)
+		}
+	}
+	return at
+}
+
+// seen is the time of a base that begins so, or zero.
+func (c *Contents) seen(revision segment.Revision) (at time.Time) {
+	for _, b := range c.Bases {
+		if b.Info.Last == revision && (at.IsZero() || b.Time.Before(at)) {
+			at = b.Time
+		}
+	}
+	return at
+}
+
+// after are the segments that go on from a base without a gap, from the one that holds its
+// next revision.
+func (c *Contents) after(b Base) []Segment {
+	for _, r := range runs(c.Segments) {
+		if r.first <= b.Info.Last+1 && r.last > b.Info.Last {
+			return slices.DeleteFunc(slices.Clone(r.segments), func(s Segment) bool { return s.Last <= b.Info.Last })
+		}
+	}
+	return nil
+}
+
+// Latest is the highest revision that can be restored, and when it was seen last.
+func (c *Contents) Latest() (segment.Revision, time.Time) {
+	spans := c.Spans()
+	if len(spans) == 0 {
+		return 0, time.Time{}
+	}
+	last := spans[len(spans)-1]
+	return last.Last, last.To
+}
+
+// Chain is what a restore to a revision reads. An older base with changes goes before a
+// younger one that is rewound, which may have lost leases that were revoked in between; of
+// those that lie before the moment the nearest is taken. Errors are ErrNoBase and ErrGap,
+// which name the last moment before and the first after.
+func (c *Contents) Chain(revision segment.Revision) (Chain, error) {
+	for _, b := range slices.Backward(c.Bases) {
+		if b.Info.Last > revision {
+			continue
+		}
+		chain := Chain{Base: b}
+		if b.Info.Last == revision {
+			return chain, nil
+		}
+		for _, s := range c.after(b) {
+			if s.First <= revision {
+				chain.Segments = append(chain.Segments, s)
+			}
+		}
+		if chain.Last() >= revision {
+			return chain, nil
+		}
+		break // what an older base reaches over, this one reaches too
+	}
+	for _, b := range c.Bases {
+		if b.Info.Last >= revision && max(b.Info.Floor, 1) <= revision {
+			return Chain{Base: b}, nil
+		}
+	}
+	return Chain{}, c.unreachable(revision)
+}
+
+func (c *Contents) unreachable(revision segment.Revision) error {
+	spans := c.Spans()
+	if len(spans) == 0 {
+		return fmt.Errorf("%w: timeline %s holds no base", ErrNoBase, c.Timeline.ID)
+	}
+	var before, after *Span
+	for i := range spans {
+		if spans[i].Last < revision {
+			before = &spans[i]
+		} else if after == nil {
+			after = &spans[i]
+		}
+	}
+	switch {
+	case before == nil:
+		return fmt.Errorf("%w: revision %d is before %d, the first that can be restored", ErrNoBase, revision, after.First)
+	case after == nil:
+		return fmt.Errorf("%w: revision %d is after %d, the last that was captured, at %s", ErrNoBase, revision, before.Last, before.To.UTC().Format(time.RFC3339))
+	}
+	return fmt.Errorf("%w: revision %d is not in the archive; the last before it is %d (%s), the first after it %d",
+		ErrGap, revision, before.Last, before.To.UTC().Format(time.RFC3339), after.First)
+}

@@ -1,0 +1,175 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
+)
+
+// SealBody encrypts a segment's body as it is written. Close ends it and leaves w open.
+func (a *Archive) SealBody(w io.Writer) (io.WriteCloser, error) { return a.keys.seal(w) }
+
+// PutSegment stores a segment whose body was written through SealBody. One that is there
+// already, of the same size, is the same: no other writer has its name. So an upload that
+// broke off without an answer can be tried again.
+func (a *Archive) PutSegment(ctx context.Context, timeline TimelineID, e *segment.Envelope, body io.Reader) error {
+	head, err := e.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	s := Segment{Name: e.Name(), Sealed: a.keys.Encrypts()}
+	key := a.key(timeline, s.object())
+	err = a.bucket.put(ctx, key, func(w io.Writer) error {
+		if _, err := w.Write(head); err != nil {
+			return err
+		}
+		n, err := io.Copy(w, body)
+		if err == nil && n != e.Body.Size {
+			err = fmt.Errorf("its body has %d bytes, want %d", n, e.Body.Size)
+		}
+		return err
+	})
+	return a.unlessSame(ctx, key, int64(len(head))+e.Body.Size, err)
+}
+
+// PutIdle notes that there was no change after a revision by a time.
+func (a *Archive) PutIdle(ctx context.Context, timeline TimelineID, m Mark) error {
+	key := a.key(timeline, m.name("idle"))
+	err := a.bucket.put(ctx, key, func(io.Writer) error { return nil })
+	return a.unlessSame(ctx, key, 0, err)
+}
+
+func (a *Archive) unlessSame(ctx context.Context, key string, size int64, err error) error {
+	if !isExists(err) {
+		return err
+	}
+	attributes, attrErr := a.bucket.Attributes(ctx, key)
+	if attrErr != nil || attributes.Size != size {
+		return err
+	}
+	return nil
+}
+
+// Envelope reads a segment's envelope alone, for which no identity is needed, and compares
+// it with the name.
+func (a *Archive) Envelope(ctx context.Context, timeline TimelineID, s Segment) (_ *segment.Envelope, err error) {
+	key := a.key(timeline, s.object())
+	r, err := a.bucket.open(ctx, key, min(segment.MaxEnvelope, max(s.Size, 1)))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = joinClose(err, r, key) }()
+	return a.envelope(timeline, s, r)
+}
+
+func (a *Archive) envelope(timeline TimelineID, s Segment, r io.Reader) (*segment.Envelope, error) {
+	e, err := segment.ReadEnvelope(r)
+	if err == nil {
+		err = agree(e, timeline, s)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", a.key(timeline, s.object()), asDamage(err))
+	}
+	return e, nil
+}
+
+// agree compares an envelope with where it was found.
+func agree(e *segment.Envelope, timeline TimelineID, s Segment) error {
+	head, err := e.MarshalBinary()
+	switch {
+	case err != nil:
+		return err
+	case e.Name() != s.Name:
+		return damaged("it is that of %s", e.Name())
+	case e.Timeline != string(timeline):
+		return damaged("it is of the timeline %s", e.Timeline)
+	case int64(len(head))+e.Body.Size != s.Size:
+		return damaged("it has %d bytes, and should have %d", s.Size, int64(len(head))+e.Body.Size)
+	}
+	return nil
+}
+
+// SegmentReader reads a segment's records in their order.
+type SegmentReader struct {
+	Envelope *segment.Envelope
+
+	key     string
+	raw     io.ReadCloser
+	stored  *tally
+	checked io.Reader // the body as stored
+	decoder *segment.Decoder
+}
+
+// OpenSegment opens a segment to read. Errors are ErrSealed, ErrDamaged, ErrNotFound and
+// the store's.
+func (a *Archive) OpenSegment(ctx context.Context, timeline TimelineID, s Segment) (*SegmentReader, error) {
+	key := a.key(timeline, s.object())
+	raw, err := a.bucket.open(ctx, key, -1)
+	if err != nil {
+		return nil, err
+	}
+	r := &SegmentReader{key: key, raw: raw, stored: &tally{r: raw, sum: sha256.New()}}
+	if r.Envelope, err = a.envelope(timeline, s, r.stored); err != nil {
+		return nil, joinClose(err, raw, key)
+	}
+	r.checked = r.Envelope.CheckBody(r.stored)
+	plain, err := a.keys.unseal(r.checked, s.Sealed)
+	if err != nil {
+		return nil, joinClose(fmt.Errorf("open %s: %w", key, err), raw, key)
+	}
+	r.decoder = segment.NewDecoder(plain)
+	return r, nil
+}
+
+// Next gives the next record. io.EOF comes only when all of the segment is what its
+// envelope tells. A record's bytes are good until the next call.
+func (r *SegmentReader) Next() (segment.Record, error) {
+	record, err := r.decoder.Next()
+	switch {
+	case err == nil:
+		return record, nil
+	case errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+		if err := r.end(); err != nil {
+			return nil, r.wrap(err)
+		}
+		return nil, io.EOF
+	}
+	return nil, r.wrap(err)
+}
+
+func (r *SegmentReader) end() error {
+	if err := r.Envelope.Check(r.decoder.Summary()); err != nil {
+		return err
+	}
+	n, err := io.Copy(io.Discard, r.checked)
+	if err == nil && n > 0 {
+		err = damaged("%d bytes behind what is encrypted", n)
+	}
+	return err
+}
+
+// wrap calls damage what is not the store's own failure.
+func (r *SegmentReader) wrap(err error) error {
+	if r.stored.err != nil {
+		return fmt.Errorf("get %s: %w", r.key, r.stored.err)
+	}
+	return fmt.Errorf("read %s: %w", r.key, asDamage(err))
+}
+
+// Close ends the reading.
+func (r *SegmentReader) Close() error { return r.raw.Close() }
+
+// asDamage: what the format calls damaged is damage of the archive, and so is what age says
+// of bytes that it was given.
+func asDamage(err error) error {
+	if errors.Is(err, segment.ErrVersion) || errors.Is(err, ErrDamaged) {
+		return err
+	}
+	return damaged("%w", err)
+}
+
+func isExists(err error) bool { return errors.Is(err, ErrExists) }
