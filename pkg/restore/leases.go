@@ -37,21 +37,37 @@ func (w *wind) putLease(id, ttl int64) error {
 		return err
 	}
 	w.pending += len(value)
+	if w.granted != nil {
+		w.granted[id] = true
+	}
 	if err := bucket.Put(leaseKey(id), value); err != nil {
 		return err
 	}
 	return w.commitIfLarge()
 }
 
-// keepLeases takes out those that the source had no more.
-func (w *wind) keepLeases(ids []segment.LeaseID) error {
-	bucket, err := w.bucket(leaseBucket)
-	if err != nil {
-		return err
+// keepLeases notes which leases the source had at a moment near this one. The others go in
+// the end, but for those that keys have: the list may be older, or younger, than its place
+// among the changes.
+func (w *wind) keepLeases(ids []segment.LeaseID) {
+	if w.listed = ids; ids == nil {
+		w.listed = []segment.LeaseID{}
+	}
+	w.granted = map[int64]bool{}
+}
+
+// dropLeases takes out those that the last list did not have, that no key has, and that
+// were not told of since.
+func (w *wind) dropLeases(bucket *bolt.Bucket, live []int64) error {
+	if w.listed == nil {
+		return nil
 	}
 	var gone [][]byte
-	err = bucket.ForEach(func(key, _ []byte) error {
-		if _, there := slices.BinarySearch(ids, segment.LeaseID(binary.BigEndian.Uint64(key))); !there {
+	err := bucket.ForEach(func(key, _ []byte) error {
+		id := int64(binary.BigEndian.Uint64(key))
+		_, there := slices.BinarySearch(w.listed, segment.LeaseID(id))
+		_, used := slices.BinarySearch(live, id)
+		if !there && !used && !w.granted[id] {
 			gone = append(gone, slices.Clone(key))
 		}
 		return nil
@@ -87,7 +103,7 @@ func (w *wind) standIn(ctx context.Context, tx *bolt.Tx) error {
 		}
 		w.StandIns = append(w.StandIns, segment.LeaseID(id))
 	}
-	return nil
+	return w.dropLeases(bucket, leases)
 }
 
 // liveLeases are the leases of the keys that are live after all records, ascending.

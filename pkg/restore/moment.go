@@ -96,9 +96,11 @@ func (m *Moment) write(ctx context.Context, path string, floor int64, changes Ch
 type wind struct {
 	*Moment
 	db      *bolt.DB
-	floor   int64 // of the base
-	last    int64 // revision that is in
-	compact int64 // the source's last compaction; 0: none since the base
+	floor   int64             // of the base
+	last    int64             // revision that is in
+	compact int64             // the source's last compaction; 0: none since the base
+	listed  []segment.LeaseID // all leases that the source had, when it was asked last; nil: it was not
+	granted map[int64]bool    // told of since then
 
 	tx      *bolt.Tx
 	pending int // bytes in it
@@ -193,7 +195,7 @@ func (w *wind) take(record segment.Record) (done bool, err error) {
 	case segment.Lease:
 		return false, w.putLease(int64(r.ID), r.TTL)
 	case segment.Leases:
-		return false, w.keepLeases(r.IDs)
+		w.keepLeases(r.IDs)
 	case segment.Compact:
 		if c := int64(r.Revision); c <= w.last {
 			w.compact = max(w.compact, c)

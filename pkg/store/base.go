@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+	"gocloud.dev/blob"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
 )
@@ -225,4 +226,13 @@ func (a *Archive) CheckStored(ctx context.Context, timeline TimelineID, b Base) 
 		return fmt.Errorf("read %s: %w", object, damaged("it is not what its .info tells"))
 	}
 	return nil
+}
+
+// CopyBase copies a base's data, which is none yet, to another timeline.
+func (a *Archive) CopyBase(ctx context.Context, from, to TimelineID, m Mark) error {
+	object := a.baseObject(m, a.keys.Encrypts())
+	if err := a.bucket.Copy(ctx, a.key(to, object), a.key(from, object), &blob.CopyOptions{BeforeCopy: ownerOnly}); err != nil {
+		return fmt.Errorf("copy %s to timeline %s: %w", object, to, err)
+	}
+	return a.bucket.sync(a.key(to, object))
 }

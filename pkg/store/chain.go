@@ -207,3 +207,42 @@ func (c *Contents) unreachable(revision segment.Revision) error {
 	return fmt.Errorf("%w: revision %d is not in the archive; the last before it is %d (%s), the first after it %d",
 		ErrGap, revision, before.Last, before.To.UTC().Format(time.RFC3339), after.First)
 }
+
+// From are the segments, unbroken, from the one that holds a revision.
+func (c *Contents) From(revision segment.Revision) []Segment {
+	for _, r := range runs(c.Segments) {
+		if r.first <= revision && revision <= r.last {
+			return slices.DeleteFunc(slices.Clone(r.segments), func(s Segment) bool { return s.Last < revision })
+		}
+	}
+	return nil
+}
+
+// Known tells whether a revision is known to have been the last at a time, which is not
+// before it was seen: the next one was captured, or something tells that there was none yet.
+func (c *Contents) Known(revision segment.Revision, at time.Time) bool {
+	for _, s := range c.Segments {
+		if s.First <= revision+1 && revision+1 <= s.Last || s.Last == revision && !at.After(s.Time.Add(time.Millisecond)) {
+			return true
+		}
+	}
+	for _, b := range c.Bases {
+		if b.Revision == revision && !at.After(b.Time) {
+			return true
+		}
+	}
+	return !at.After(c.idleUntil(revision))
+}
+
+// Unknown is ErrGap for a time of which nothing is known.
+func (c *Contents) Unknown(revision segment.Revision, at time.Time) error {
+	after := "nothing was captured after it"
+	for _, span := range c.Spans() {
+		if span.Last > revision {
+			after = fmt.Sprintf("the first captured after it is revision %d", max(span.First, revision+1))
+			break
+		}
+	}
+	return fmt.Errorf("%w: what happened up to %s is not in the archive; the last known before it is revision %d, and %s",
+		ErrGap, at.UTC().Format(time.RFC3339), revision, after)
+}

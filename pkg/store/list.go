@@ -22,6 +22,8 @@ type Contents struct {
 	// Uncommitted are data of bases without .info: a writer's that is at work, or that came
 	// to an end.
 	Uncommitted []string
+	// Begun are their marks.
+	Begun []Mark
 	// Damaged are objects that can't be used, and why.
 	Damaged []error
 	// Strange are names that mean nothing here.
@@ -54,8 +56,8 @@ func (a *Archive) Contents(ctx context.Context, t Timeline) (*Contents, error) {
 	if err := a.readInfos(ctx, c, data, infos); err != nil {
 		return nil, err
 	}
-	for _, o := range data {
-		c.Uncommitted = append(c.Uncommitted, o.name)
+	for m, o := range data {
+		c.Uncommitted, c.Begun = append(c.Uncommitted, o.name), append(c.Begun, m)
 	}
 	if err := a.readPruned(ctx, c, objects); err != nil {
 		return nil, err

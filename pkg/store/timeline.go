@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
@@ -125,4 +126,29 @@ func Archives(ctx context.Context, bucket *Bucket) (list []ArchiveID, err error)
 		}
 	}
 	return list, err
+}
+
+// NewIdentity is a segment's identity as documents have it.
+func NewIdentity(id segment.Identity) Identity {
+	doc := Identity{KubeSystemUID: id.KubeSystemUID, Cluster: id.Cluster.String()}
+	for _, m := range id.Members {
+		doc.Members = append(doc.Members, m.String())
+	}
+	return doc
+}
+
+// Segment is the identity as a segment has it. What can't be read is 0.
+func (id Identity) Segment() segment.Identity {
+	parse := func(s string) segment.ID {
+		n, err := strconv.ParseUint(s, 16, 64)
+		if err != nil {
+			return 0
+		}
+		return segment.ID(n)
+	}
+	s := segment.Identity{KubeSystemUID: id.KubeSystemUID, Cluster: parse(id.Cluster)}
+	for _, m := range id.Members {
+		s.Members = append(s.Members, parse(m))
+	}
+	return s
 }

@@ -1,0 +1,235 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
+)
+
+const (
+	// inFlight bounds the responses on their way; etcd holds back the rest.
+	inFlight = 8
+	// maxHidden is how often in a row a watch may end with revisions missing before they
+	// count as hidden: older servers tell a progress before its events (etcd 3.5.7).
+	maxHidden = 3
+
+	minPause, maxPause = 100 * time.Millisecond, 5 * time.Second
+)
+
+// Follow gives to take every record after a point, in the order of a segment: changes without
+// a gap, and before each the leases that it is the first to name. It survives members and
+// connections that end, and returns when ctx does, or take fails, or with ErrFork,
+// ErrCompacted (a *CompactedError), ErrFarBehind, ErrHidden.
+func Follow(ctx context.Context, at Point, options Options, take func(segment.Record) error) error {
+	options = options.withDefaults()
+	f := &follower{Options: options, at: at, take: take, notes: newNotes(options)}
+	if at.Time.IsZero() {
+		at.Time = time.Unix(1, 0) // an interval that says nothing is still a true one
+	}
+	f.group.clock = clock{now: at.Time.Round(0), known: []seen{{at.Revision, at.Time.Round(0)}}}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return f.run(ctx) })
+	group.Go(func() error { return f.notes.watch(ctx) })
+	return group.Wait()
+}
+
+type follower struct {
+	Options
+	at     Point
+	group  grouper
+	take   func(segment.Record) error
+	notes  *notes
+	hidden int
+	next   int // of Sources, to try
+}
+
+// takeError is the caller's.
+type takeError struct{ error }
+
+func (e *takeError) Unwrap() error { return e.error }
+
+func (f *follower) run(ctx context.Context) error {
+	for pause := minPause; ; pause = min(2*pause, maxPause) {
+		before := f.at.Revision
+		err := f.once(ctx)
+		var taken *takeError
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.As(err, &taken):
+			return taken.error
+		case final(err):
+			return err
+		}
+		f.OnEvent(Event{Lost: err})
+		if f.at.Revision > before {
+			pause = minPause
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// final: another member would say the same.
+func final(err error) bool {
+	for _, one := range []error{ErrFork, ErrCompacted, ErrFarBehind, ErrHidden} {
+		if errors.Is(err, one) {
+			return true
+		}
+	}
+	return false
+}
+
+// once follows one member until that ends.
+func (f *follower) once(ctx context.Context) error {
+	source := f.Sources[f.next%len(f.Sources)]
+	f.next++
+	began := f.Now()
+	feed, err := open(ctx, source, f.at, f.Timeout)
+	if err != nil {
+		return fmt.Errorf("%s: %w", source.Name, err)
+	}
+	defer feed.close()
+	f.group.open = segment.Change{}
+	if feed.head == f.at.Revision {
+		f.group.clock.tick(began) // when it was asked, there was no more
+		f.group.clock.see(feed.head)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	answers := make(chan answer, inFlight)
+	group.Go(func() error { feed.receive(ctx, answers, f.Now); return nil })
+	group.Go(func() error {
+		defer feed.close() // ends receive
+		return f.listen(ctx, feed, answers)
+	})
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("%s: %w", source.Name, err)
+	}
+	return nil
+}
+
+// listen takes what comes, and asks now and then whether that is all.
+func (f *follower) listen(ctx context.Context, feed *feed, answers <-chan answer) error {
+	ticker := time.NewTicker(f.Every)
+	defer ticker.Stop()
+	compared := f.at.Change.IsZero()
+	heard := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+			if silent := time.Since(heard); silent > 3*f.Every+f.Timeout {
+				return fmt.Errorf("the watch is silent since %s", silent.Round(time.Second))
+			}
+			if err := feed.ask(); err != nil {
+				return fmt.Errorf("ask for a progress: %w", err)
+			}
+		case a := <-answers:
+			heard = time.Now()
+			if a.err != nil {
+				return fmt.Errorf("watch: %w", a.err)
+			}
+			if err := f.answer(ctx, feed, a, &compared); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (f *follower) answer(ctx context.Context, feed *feed, a answer, compared *bool) error {
+	r := a.response
+	switch {
+	case r.Canceled && r.CompactRevision != 0:
+		return &CompactedError{segment.Revision(r.CompactRevision)}
+	case r.Canceled:
+		return fmt.Errorf("etcd ended the watch: %s", r.CancelReason)
+	case r.Created:
+		f.OnEvent(Event{Connected: feed.source.Name, Head: feed.head})
+		return nil
+	}
+	progress := len(r.Events) == 0 && !r.Fragment
+	err := f.group.take(r, a.at, func(c segment.Change) error {
+		if !*compared {
+			*compared = true
+			return f.compare(c)
+		}
+		return f.change(ctx, feed, c)
+	})
+	if err != nil || !progress {
+		return err
+	}
+	return f.progress(ctx, feed, segment.Revision(r.Header.GetRevision()), *compared)
+}
+
+// compare holds the first change of a new watch against the last captured one.
+func (f *follower) compare(c segment.Change) error {
+	switch {
+	case c.Revision != f.at.Revision:
+		return f.missing(c.Revision - 1)
+	case c.DigestWithoutValues() != f.at.Change:
+		return fmt.Errorf("%w: the events of revision %d are others", ErrFork, c.Revision)
+	}
+	return nil
+}
+
+// missing: etcd has a revision whose events did not come. A new watch at the last one finds
+// them, if anything does.
+func (f *follower) missing(head segment.Revision) error {
+	f.hidden++
+	err := fmt.Errorf("etcd is at revision %d, and the events after %d did not come", head, f.at.Revision)
+	if f.hidden >= maxHidden {
+		return fmt.Errorf("%w: %w", ErrHidden, err)
+	}
+	return err
+}
+
+func (f *follower) change(ctx context.Context, feed *feed, c segment.Change) error {
+	if c.Revision != f.at.Revision+1 {
+		return f.missing(c.Revision - 1)
+	}
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	if err := f.pass(f.notes.before(ctx, feed.source, c)); err != nil {
+		return err
+	}
+	if err := f.pass([]segment.Record{c}); err != nil {
+		return err
+	}
+	f.at.Revision, f.at.Change, f.hidden = c.Revision, c.DigestWithoutValues(), 0
+	return nil
+}
+
+// progress: etcd has sent all up to head.
+func (f *follower) progress(ctx context.Context, feed *feed, head segment.Revision, compared bool) error {
+	switch {
+	case !compared:
+		return nil // the comparison is still to come
+	case head > f.at.Revision:
+		return f.missing(head)
+	case head < f.at.Revision:
+		return nil // older than what came meanwhile
+	}
+	if err := f.pass(f.notes.now(ctx, feed.source)); err != nil {
+		return err
+	}
+	return f.pass([]segment.Record{segment.Progress{Revision: head, Time: f.group.clock.now}})
+}
+
+func (f *follower) pass(records []segment.Record) error {
+	for _, r := range records {
+		if err := f.take(r); err != nil {
+			return &takeError{err}
+		}
+	}
+	return nil
+}

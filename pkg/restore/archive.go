@@ -1,0 +1,242 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
+)
+
+// FetchBase writes a base of an archive into a new file, for the owner only, and verifies
+// it. On an error no file is left.
+func FetchBase(ctx context.Context, a *store.Archive, timeline store.TimelineID, b store.Base, path string) (_ *Snapshot, err error) {
+	r, err := a.OpenBase(ctx, timeline, b)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close() //nolint:errcheck // its end was checked by reading
+	if err := writeFile(ctx, path, r); err != nil {
+		return nil, errors.Join(err, removeUnlessThere(path, err))
+	}
+	s, err := Open(ctx, path)
+	if err == nil && segment.Revision(s.Contents.Revision) != b.Info.Last {
+		err = fmt.Errorf("%w: it ends at revision %d, and its .info tells %d", store.ErrDamaged, s.Contents.Revision, b.Info.Last)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read base of revision %d: %w", b.Revision, err), removeIfThere(path))
+	}
+	return s, nil
+}
+
+// Reading reads the records of segments that follow one another.
+type Reading struct {
+	ctx      context.Context
+	archive  *store.Archive
+	timeline store.TimelineID
+	segments []store.Segment
+
+	current *store.SegmentReader
+	last    segment.Revision                    // that was given
+	overlap map[segment.Revision]segment.Digest // of what the next segment begins with
+	origins map[segment.WriterID]bool
+}
+
+// ReadSegments reads segments in their order, which may overlap: what two hold must be the
+// same, or it is ErrFork. It must be closed.
+func ReadSegments(ctx context.Context, a *store.Archive, timeline store.TimelineID, segments []store.Segment) *Reading {
+	return &Reading{ctx: ctx, archive: a, timeline: timeline, segments: segments, overlap: map[segment.Revision]segment.Digest{}}
+}
+
+// Next gives the next record, or io.EOF. It is a Changes.
+func (r *Reading) Next() (segment.Record, error) {
+	for {
+		if r.current == nil {
+			if len(r.segments) == 0 {
+				return nil, io.EOF
+			}
+			if err := r.open(); err != nil {
+				return nil, err
+			}
+		}
+		record, err := r.current.Next()
+		if errors.Is(err, io.EOF) {
+			if err := r.Close(); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		again, err := r.see(record)
+		if err != nil || !again {
+			return record, err
+		}
+	}
+}
+
+func (r *Reading) open() (err error) {
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
+	r.current, err = r.archive.OpenSegment(r.ctx, r.timeline, r.segments[0])
+	r.segments = r.segments[1:]
+	return err
+}
+
+// see tells whether a record was given already, by the segment before.
+func (r *Reading) see(record segment.Record) (again bool, err error) {
+	switch v := record.(type) {
+	case segment.Change:
+		if v.Revision <= r.last {
+			return true, r.compare(v)
+		}
+		r.last = v.Revision
+		r.remember(v)
+	case segment.Progress:
+		return v.Revision < r.last, nil
+	}
+	return false, nil
+}
+
+// remember keeps the digest of what the next segment holds too.
+func (r *Reading) remember(c segment.Change) {
+	if len(r.segments) > 0 && c.Revision >= r.segments[0].First {
+		r.overlap[c.Revision] = c.Digest()
+	}
+}
+
+func (r *Reading) compare(c segment.Change) error {
+	digest, there := r.overlap[c.Revision]
+	delete(r.overlap, c.Revision)
+	if there && digest != c.Digest() {
+		return fmt.Errorf("%w: two writers have different events of revision %d", ErrFork, c.Revision)
+	}
+	return nil
+}
+
+// Close ends the reading.
+func (r *Reading) Close() error {
+	if r.current == nil {
+		return nil
+	}
+	err := r.current.Close()
+	r.current = nil
+	return err
+}
+
+// When is the moment to restore: one of the three.
+type When struct {
+	Latest   bool
+	Revision segment.Revision
+	Time     time.Time
+}
+
+// ArchivePlan is what a restore out of an archive reads.
+type ArchivePlan struct {
+	Timeline store.Timeline
+	Revision segment.Revision
+	Chain    store.Chain
+	// Rest are the segments that go on from there: what will be lost.
+	Rest []store.Segment
+	// Newest is the last revision of the timeline that can be restored, seen last at NewestTime.
+	Newest     segment.Revision
+	NewestTime time.Time
+	Bytes      int64 // to read
+}
+
+// PlanArchive finds what to read for a moment. Errors are store.ErrNoBase, store.ErrGap and
+// the store's.
+func PlanArchive(ctx context.Context, a *store.Archive, c *store.Contents, t When) (*ArchivePlan, error) {
+	p := &ArchivePlan{Timeline: c.Timeline}
+	p.Newest, p.NewestTime = c.Latest()
+	var err error
+	switch {
+	case p.Newest == 0:
+		return nil, fmt.Errorf("%w: timeline %s holds no base", store.ErrNoBase, c.Timeline.ID)
+	case t.Latest:
+		p.Revision = p.Newest
+	case t.Revision > 0:
+		p.Revision = t.Revision
+	default:
+		p.Revision, err = revisionAt(ctx, a, c, t.Time)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if p.Chain, err = c.Chain(p.Revision); err != nil {
+		return nil, err
+	}
+	p.Rest = c.From(p.Revision + 1)
+	p.Bytes = p.Chain.Base.Info.StoredSize
+	for _, s := range p.Chain.Segments {
+		p.Bytes += s.Size
+	}
+	return p, nil
+}
+
+// revisionAt is the last revision that had surely been made by a time.
+func revisionAt(ctx context.Context, a *store.Archive, c *store.Contents, at time.Time) (segment.Revision, error) {
+	newest, until := c.Latest()
+	if at.After(until) {
+		return 0, fmt.Errorf("%w: %s is after the last that was captured, revision %d at %s: take --latest",
+			store.ErrNoBase, at.UTC().Format(time.RFC3339), newest, until.UTC().Format(time.RFC3339))
+	}
+	found := segment.Revision(0)
+	for _, b := range c.Bases { // at a base's time its mark's revision was the last
+		if !b.Time.After(at) {
+			found = max(found, b.Revision)
+		}
+	}
+	for _, s := range c.Segments {
+		switch {
+		case !s.Time.Add(time.Millisecond).After(at): // its name's time is rounded down
+			found = max(found, s.Last)
+		case s.Last > found:
+			in, err := revisionIn(ctx, a, c.Timeline.ID, s, at)
+			if err != nil {
+				return 0, err
+			}
+			found = max(found, in)
+		}
+	}
+	switch {
+	case found == 0:
+		return 0, fmt.Errorf("%w: %s is before the first that was captured", store.ErrNoBase, at.UTC().Format(time.RFC3339))
+	case !c.Known(found, at):
+		return 0, c.Unknown(found, at)
+	}
+	return found, nil
+}
+
+// revisionIn is the last revision of a segment that had surely been made by a time; 0: none.
+func revisionIn(ctx context.Context, a *store.Archive, timeline store.TimelineID, s store.Segment, at time.Time) (found segment.Revision, err error) {
+	e, err := a.Envelope(ctx, timeline, s)
+	if err != nil || e.Summary.FirstTime.After(at) {
+		return 0, err
+	}
+	r, err := a.OpenSegment(ctx, timeline, s)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close() //nolint:errcheck // only read
+	for {
+		record, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return found, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		if change, ok := record.(segment.Change); ok {
+			if change.Upper.After(at) {
+				return found, nil
+			}
+			found = change.Revision
+		}
+	}
+}
