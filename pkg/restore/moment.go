@@ -53,7 +53,7 @@ const batchBytes = 2 << 20
 //
 // Memory is a few MiB, and 60 bytes for each key with a lease. On an error no file is left.
 // Errors are ErrGap, ErrFork, ErrNotCaptured, those of changes and of the file.
-func WriteMoment(ctx context.Context, base *Snapshot, revision int64, changes Changes, path string) (_ *Moment, err error) {
+func WriteMoment(ctx context.Context, base *Snapshot, revision int64, changes Changes, path string) (*Moment, error) {
 	floor := max(base.Contents.CompactRevision, 1)
 	if revision != 0 && revision < floor {
 		return nil, fmt.Errorf("%w: revision %d is before %d, to which the base goes back", ErrNotCaptured, revision, floor)
@@ -61,6 +61,24 @@ func WriteMoment(ctx context.Context, base *Snapshot, revision int64, changes Ch
 	if err := copySnapshot(ctx, *base, path); err != nil {
 		return nil, fmt.Errorf("copy the base: %w", errors.Join(err, removeUnlessThere(path, err)))
 	}
+	return windTo(ctx, base, revision, floor, changes, path)
+}
+
+// TurnInto is WriteMoment that makes the moment of the base's own file, which is no copy
+// of anything any more then: there is one database on the disk, not two.
+func TurnInto(ctx context.Context, base *Snapshot, revision int64, changes Changes) (*Moment, error) {
+	floor := max(base.Contents.CompactRevision, 1)
+	if revision != 0 && revision < floor {
+		return nil, fmt.Errorf("%w: revision %d is before %d, to which the base goes back", ErrNotCaptured, revision, floor)
+	}
+	if err := os.Truncate(base.Path, base.Size-sealSize); err != nil {
+		return nil, fmt.Errorf("open the base: %w", err)
+	}
+	return windTo(ctx, base, revision, floor, changes, base.Path)
+}
+
+// windTo brings the base's database in path to a revision. On an error it is removed.
+func windTo(ctx context.Context, base *Snapshot, revision, floor int64, changes Changes, path string) (_ *Moment, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, removeIfThere(path))

@@ -246,3 +246,17 @@ func (c *Contents) Unknown(revision segment.Revision, at time.Time) error {
 	return fmt.Errorf("%w: what happened up to %s is not in the archive; the last known before it is revision %d, and %s",
 		ErrGap, at.UTC().Format(time.RFC3339), revision, after)
 }
+
+// OldestChain goes from the oldest base of a span to its end.
+func (c *Contents) OldestChain(span Span) (Chain, error) {
+	for _, b := range c.Bases {
+		if b.Info.Last < span.First || b.Info.Last > span.Last {
+			continue
+		}
+		chain := Chain{Base: b, Segments: c.after(b)}
+		if chain.Last() >= span.Last {
+			return chain, nil
+		}
+	}
+	return Chain{}, fmt.Errorf("%w: no base goes on to revision %d", ErrNoBase, span.Last)
+}

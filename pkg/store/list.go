@@ -87,7 +87,7 @@ func (c *Contents) sort(o stored, data map[Mark]stored) (Mark, bool) {
 			return Mark{}, false
 		}
 	}
-	if o.name != timelineObject && o.name != prunedObject {
+	if o.name != timelineObject && o.name != prunedObject && o.name != verifiedObject {
 		c.Strange = append(c.Strange, o.name)
 	}
 	return Mark{}, false
@@ -133,6 +133,5 @@ func (c *Contents) order() {
 	sortSegments(c.Segments)
 	slices.SortFunc(c.Idle, func(a, b Mark) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Revision, b.Revision)) })
 	slices.SortFunc(c.Pruned, func(a, b Hole) int { return cmp.Compare(a.First, b.First) })
-	slices.Sort(c.Uncommitted)
 	slices.Sort(c.Strange)
 }

@@ -173,3 +173,26 @@ func asDamage(err error) error {
 }
 
 func isExists(err error) bool { return errors.Is(err, ErrExists) }
+
+// CheckSegment reads a segment as it is stored, without opening it, and compares it with its
+// envelope: what can be verified without an identity.
+func (a *Archive) CheckSegment(ctx context.Context, timeline TimelineID, s Segment) (err error) {
+	key := a.key(timeline, s.object())
+	raw, err := a.bucket.open(ctx, key, -1)
+	if err != nil {
+		return err
+	}
+	defer func() { err = joinClose(err, raw, key) }()
+	stored := &tally{r: raw, sum: sha256.New()}
+	e, err := a.envelope(timeline, s, stored)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, e.CheckBody(stored)); err != nil {
+		if stored.err != nil {
+			return fmt.Errorf("get %s: %w", key, stored.err)
+		}
+		return fmt.Errorf("read %s: %w", key, asDamage(err))
+	}
+	return nil
+}

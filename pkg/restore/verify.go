@@ -1,0 +1,261 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"path/filepath"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
+)
+
+// Fault is something that is wrong in an archive.
+type Fault struct {
+	Object string `json:"object"`
+	Error  string `json:"error"`
+}
+
+// Verification is what a look at all of a timeline's objects found.
+type Verification struct {
+	Timeline store.TimelineID `json:"timeline"`
+	Opened   bool             `json:"opened"` // everything was decrypted
+	Bases    int              `json:"bases"`
+	Segments int              `json:"segments"`
+	Changes  int64            `json:"revisions"`
+	Bytes    int64            `json:"bytes"`
+	Spans    []store.Span     `json:"spans"`
+	Faults   []Fault          `json:"faults,omitempty"`
+	// Proofs are those of a deep look: one for each unbroken run of revisions.
+	Proofs []Proof `json:"proofs,omitempty"`
+	Deep   bool    `json:"deep"`
+}
+
+func (v *Verification) fault(object string, err error) {
+	v.Faults = append(v.Faults, Fault{object, err.Error()})
+}
+
+// VerifyOptions say how much is looked at.
+type VerifyOptions struct {
+	// Sealed looks only at what can be seen without an identity.
+	Sealed bool
+	// Deep restores every unbroken run to its end, in ScratchDir, and compares each hash that
+	// the source gave.
+	Deep       bool
+	ScratchDir string
+	OnStep     func(string) // may be nil
+}
+
+// Verify reads everything of a timeline back. What is wrong stands among the faults; the
+// error is the store's, or of ctx.
+func Verify(ctx context.Context, a *store.Archive, c *store.Contents, o VerifyOptions) (*Verification, error) {
+	if o.OnStep == nil {
+		o.OnStep = func(string) {}
+	}
+	v := &verifier{archive: a, contents: c, options: o, chains: newChains()}
+	v.out = &Verification{Timeline: c.Timeline.ID, Opened: !o.Sealed, Deep: o.Deep, Spans: c.Spans(), Bytes: c.Bytes}
+	for _, err := range c.Damaged {
+		v.out.fault(string(c.Timeline.ID), err)
+	}
+	for _, step := range []func(context.Context) error{v.bases, v.segments, v.deep} {
+		if err := step(ctx); err != nil {
+			return v.out, err
+		}
+	}
+	return v.out, nil
+}
+
+type verifier struct {
+	archive  *store.Archive
+	contents *store.Contents
+	options  VerifyOptions
+	out      *Verification
+	chains   *chains
+}
+
+// judge takes damage for a fault, and hands on what is the store's own.
+func (v *verifier) judge(object string, err error) error {
+	for _, fault := range []error{store.ErrDamaged, store.ErrNotFound, store.ErrSealed, segment.ErrVersion, ErrDamaged, ErrNotSnapshot, ErrFork, ErrGap, ErrHash, ErrNotCaptured} {
+		if errors.Is(err, fault) {
+			v.out.fault(object, err)
+			return nil
+		}
+	}
+	return err
+}
+
+func (v *verifier) bases(ctx context.Context) error {
+	for _, b := range v.contents.Bases {
+		v.options.OnStep(fmt.Sprintf("base of revision %d", b.Info.Last))
+		if err := v.judge(fmt.Sprintf("base of revision %d", b.Info.Last), v.base(ctx, b)); err != nil {
+			return err
+		}
+		v.out.Bases++
+	}
+	return nil
+}
+
+func (v *verifier) base(ctx context.Context, b store.Base) error {
+	if v.options.Sealed {
+		return v.archive.CheckStored(ctx, v.contents.Timeline.ID, b)
+	}
+	r, err := v.archive.OpenBase(ctx, v.contents.Timeline.ID, b)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, r)
+	return errors.Join(err, r.Close())
+}
+
+func (v *verifier) segments(ctx context.Context) error {
+	envelopes := map[segment.Revision][]*segment.Envelope{} // by the last revision
+	for _, s := range v.contents.Segments {
+		name := s.String()
+		e, err := v.archive.Envelope(ctx, v.contents.Timeline.ID, s)
+		if err == nil {
+			err = follows(e, envelopes[s.First-1])
+		}
+		if err == nil && !v.options.Sealed {
+			err = v.segment(ctx, s)
+		} else if err == nil {
+			err = v.archive.CheckSegment(ctx, v.contents.Timeline.ID, s)
+		}
+		if err := v.judge(name, err); err != nil {
+			return err
+		}
+		if e != nil {
+			envelopes[s.Last] = append(envelopes[s.Last], e)
+		}
+		v.out.Segments++
+	}
+	return nil
+}
+
+// follows: a segment names the envelope of the one before it. Where others end just before
+// this one begins, that must be one of them.
+func follows(e *segment.Envelope, before []*segment.Envelope) error {
+	if e.Before.IsZero() || len(before) == 0 {
+		return nil
+	}
+	for _, b := range before {
+		if b.Digest() == e.Before {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: it follows another segment than the one that is there", store.ErrDamaged)
+}
+
+func (v *verifier) segment(ctx context.Context, s store.Segment) error {
+	r, err := v.archive.OpenSegment(ctx, v.contents.Timeline.ID, s)
+	if err != nil {
+		return err
+	}
+	defer r.Close() //nolint:errcheck // only read
+	for {
+		record, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		change, ok := record.(segment.Change)
+		if !ok {
+			continue
+		}
+		v.out.Changes++
+		if err := v.chains.admit(change); err != nil {
+			return err
+		}
+	}
+}
+
+// chains follow each key's versions: each put counts one more than the one before. Memory is
+// some 60 bytes for a key that changed.
+type chains struct {
+	seed maphash.Seed
+	keys map[uint64]link
+	last segment.Revision
+}
+
+type link struct{ version, create int64 }
+
+func newChains() *chains { return &chains{seed: maphash.MakeSeed(), keys: map[uint64]link{}} }
+
+func (c *chains) admit(change segment.Change) error {
+	if change.Revision <= c.last {
+		return nil // another writer's, of what was seen
+	}
+	if change.Revision != c.last+1 {
+		clear(c.keys) // there is a gap, or a base in between
+	}
+	c.last = change.Revision
+	for _, e := range change.Events {
+		var kv mvccpb.KeyValue
+		if err := proto.Unmarshal(e.Record, &kv); err != nil {
+			return fmt.Errorf("%w: revision %d: %w", store.ErrDamaged, change.Revision, err)
+		}
+		id := maphash.Bytes(c.seed, kv.Key)
+		if e.Tombstone {
+			c.keys[id] = link{}
+			continue
+		}
+		if len(kv.Key) == 0 && kv.ModRevision == 0 {
+			continue // the mark of etcdutl's bump
+		}
+		was, known := c.keys[id]
+		if known && (kv.Version != was.version+1 || was.version > 0 && kv.CreateRevision != was.create) {
+			return fmt.Errorf("%w: revision %d has version %d of a key, after version %d", store.ErrDamaged, change.Revision, kv.Version, was.version)
+		}
+		c.keys[id] = link{kv.Version, kv.CreateRevision}
+	}
+	return nil
+}
+
+// deep restores each run to its end, and compares all hashes.
+func (v *verifier) deep(ctx context.Context) error {
+	if !v.options.Deep {
+		return nil
+	}
+	for _, span := range v.out.Spans {
+		if err := v.judge(fmt.Sprintf("revisions %d to %d", span.First, span.Last), v.run(ctx, span)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *verifier) run(ctx context.Context, span store.Span) error {
+	chain, err := v.contents.OldestChain(span)
+	if err != nil {
+		return err
+	}
+	v.options.OnStep(fmt.Sprintf("restore revision %d from the base of %d", span.Last, chain.Base.Info.Last))
+	path := filepath.Join(v.options.ScratchDir, fmt.Sprintf(".kubectl-etcd-verify-%s.part", v.contents.Timeline.ID))
+	base, err := FetchBase(ctx, v.archive, v.contents.Timeline.ID, chain.Base, path)
+	if err != nil {
+		return err
+	}
+	reading := ReadSegments(ctx, v.archive, v.contents.Timeline.ID, chain.Segments)
+	moment, err := TurnInto(ctx, base, int64(span.Last), reading.Next)
+	if err = errors.Join(err, reading.Close()); err != nil {
+		return err
+	}
+	defer removeIfThere(path) //nolint:errcheck // a scratch file that is seen by its name
+	voters := len(chain.Base.Info.Identity.Members)
+	for _, group := range groupHashes(moment.Attestations) {
+		proof, err := Prove(ctx, path, &Moment{Attestations: group}, voters)
+		if err != nil {
+			return err
+		}
+		if proof.Revision > 0 {
+			v.out.Proofs = append(v.out.Proofs, *proof)
+		}
+	}
+	return nil
+}
