@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
@@ -29,6 +30,12 @@ const backupExample = `  # A verified snapshot in this folder, named etcd-<clust
   # On a control plane node, as root, when no API server is left
   kubectl etcd backup --on-node -f snapshot.db
 
+  # Every change from now on into an archive, a base every 30 minutes, until stopped
+  kubectl etcd backup --follow --archive /backup/etcd --recipient age1… --keep-within 48h --keep-daily 14
+
+  # One more base into an archive
+  kubectl etcd backup --archive s3://bucket/etcd --recipient age1…
+
   # Without the API server, and on into something else
   kubectl etcd backup -f - --endpoints https://10.0.0.1:2379 --cacert ca.crt --cert client.crt --key client.key | gzip > snapshot.db.gz`
 
@@ -43,6 +50,10 @@ database reaches --abort-at-quota of its quota.
 Without a certificate at hand, --relay lets short-lived pods use the nodes' own, which stay
 there, and --helper reads one node's into memory; at a terminal it is asked for.
 
+Into an archive (--archive) goes a base, which is a snapshot under zstd and age, and with
+--follow every change after it, so that every moment can be restored: kubectl etcd restore
+--archive. An archive is encrypted to --recipient; who writes it needs no secret key.
+
 A member without quorum gives a snapshot, too: what it had applied. The report says so, and
 that writes which the other members acknowledged may be missing.`
 
@@ -53,6 +64,7 @@ type backupOptions struct {
 	from         string
 	abortAtQuota string
 	overwrite    bool
+	archiving
 
 	quotaShare float64
 	now        func() time.Time
@@ -82,8 +94,23 @@ func (o *backupOptions) command() *cobra.Command {
 	c.Flags().StringVar(&o.from, "from", "", "take it from this member, and from no other: its name, or its pod's or node's")
 	c.Flags().StringVar(&o.abortAtQuota, "abort-at-quota", "90%", "stop when the member's database has grown to this share of its quota")
 	c.Flags().BoolVar(&o.overwrite, "overwrite", false, "replace the file if it exists, once the new one is whole")
+	o.addArchiveFlags(c.Flags())
 	o.addFlags(c.Flags())
 	return c
+}
+
+// addArchiveFlags adds those of a backup into an archive.
+func (o *backupOptions) addArchiveFlags(flags *pflag.FlagSet) {
+	o.addWriter(flags)
+	flags.BoolVar(&o.follow, "follow", false, "go on until stopped: a base every --every, all changes every --flush")
+	flags.DurationVar(&o.every, "every", 30*time.Minute, "with --follow: how often a base is taken")
+	flags.DurationVar(&o.flush, "flush", 10*time.Second, "with --follow: how often changes are put; at most so much is lost")
+	flags.StringVar(&o.scratchDir, "scratch-dir", "", "folder for what is read back and what waits for the archive, encrypted and without a name (default the user's cache)")
+	flags.StringVar(&o.spoolMax, "spool-max", "1GiB", "with --follow: how much may wait for the archive before it is given up")
+	flags.StringVar(&o.rate, "rate", "0", "bytes of a base in a second, as 20MB; 0: as fast as it goes")
+	flags.StringVar(&o.metrics, "metrics", "", "with --follow: serve Prometheus metrics on this address, as 127.0.0.1:9979")
+	o.keep.add(flags)
+	flags.BoolVar(&o.keep.all, "keep-all", false, "with --follow: never prune")
 }
 
 func (o *backupOptions) complete(args []string) (err error) {
@@ -92,6 +119,9 @@ func (o *backupOptions) complete(args []string) (err error) {
 	}
 	if o.quotaShare, err = parseShare(o.abortAtQuota); err != nil {
 		return usagef("--abort-at-quota %w", err)
+	}
+	if err := o.completeArchive(); err != nil {
+		return err
 	}
 	if o.toStdout() && o.format.Structured() {
 		return usagef("-f - and -o %s both want standard output", o.output)
@@ -133,7 +163,10 @@ func (o *backupOptions) run(ctx context.Context) (err error) {
 	if o.from, err = r.resolveFrom(ctx, o.from, o.timeout); err != nil {
 		return err
 	}
-	report, err := o.take(ctx, r, sources)
+	if o.toArchive() {
+		return o.runArchive(ctx, r, sources)
+	}
+	report, err := o.save(ctx, r, sources)
 	if err != nil {
 		return r.explainBackup(ctx, err)
 	}
@@ -180,7 +213,7 @@ func (r *reach) backupSources() ([]backup.Source, error) {
 	return sources, nil
 }
 
-func (o *backupOptions) take(ctx context.Context, r *reach, sources []backup.Source) (*backup.Report, error) {
+func (o *backupOptions) save(ctx context.Context, r *reach, sources []backup.Source) (*backup.Report, error) {
 	progress := render.NewProgress(o.ErrOut, render.Detect(o.ErrOut, o.getenv, o.colors), "snapshot")
 	defer progress.Done()
 	options := o.engineOptions(progress)
