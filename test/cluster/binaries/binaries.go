@@ -1,7 +1,7 @@
 //go:build unix
 
-// Package binaries makes the programs that a test cluster runs, once, and keeps
-// them in a cache outside the work tree.
+// Package binaries makes the programs that a test cluster and other tests run,
+// once, and keeps them in a cache outside the work tree.
 //
 // Its one idea: a set is a folder named after its versions that appears whole
 // (built beside, then renamed), so a folder that exists needs no build.
@@ -37,6 +37,8 @@ const (
 	// Etcd35 and Etcd36: etcd and etcdutl of older releases.
 	Etcd35 Set = "etcd-3.5.35"
 	Etcd36 Set = "etcd-3.6.16"
+	// VersityGW: versitygw, an S3 server over a folder.
+	VersityGW Set = "versitygw-1.8.0"
 	// Debian: containerd, runc, CNI plugins, busybox and libseccomp, unpacked
 	// as a root file system (usr/bin/containerd, …), not installed.
 	Debian Set = "debian"

@@ -20,6 +20,7 @@ func TestVersionsAreThoseOfTheTools(t *testing.T) {
 		{"../tools/go.mod", "go.etcd.io/etcd/server/v3 v" + EtcdVersion},
 		{"../tools/etcd-3.5/go.mod", "go.etcd.io/etcd/server/v3 v" + strings.TrimPrefix(string(Etcd35), "etcd-")},
 		{"../tools/etcd-3.6/go.mod", "go.etcd.io/etcd/server/v3 v" + strings.TrimPrefix(string(Etcd36), "etcd-")},
+		{"../tools/versitygw/go.mod", "github.com/versity/versitygw v" + strings.TrimPrefix(string(VersityGW), "versitygw-")},
 	} {
 		raw, err := os.ReadFile(c.module)
 		if err != nil {

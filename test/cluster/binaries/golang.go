@@ -28,6 +28,8 @@ func builder(set Set) (func(ctx context.Context, log io.Writer, dir string) erro
 		return func(ctx context.Context, log io.Writer, dir string) error {
 			return buildEtcd(ctx, log, "etcd-3.6", dir)
 		}, nil
+	case VersityGW:
+		return buildVersityGW, nil
 	case Debian:
 		return unpackDebian, nil
 	case Pause:
@@ -64,6 +66,11 @@ func buildEtcd(ctx context.Context, log io.Writer, sub, dir string) error {
 		return err
 	}
 	return goBuild(ctx, sub, "-s -w", filepath.Join(dir, "etcdutl"), "go.etcd.io/etcd/etcdutl/v3")
+}
+
+func buildVersityGW(ctx context.Context, log io.Writer, dir string) error {
+	_, _ = fmt.Fprintf(log, "building %s (once; about a minute)\n", VersityGW)
+	return goBuild(ctx, "versitygw", "-s -w", dir+"/", "github.com/versity/versitygw/cmd/versitygw")
 }
 
 // versionFlags stamps the version: kubeadm computes the skew it allows from it,
