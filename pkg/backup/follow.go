@@ -351,11 +351,14 @@ func (s *session) finish(ctx context.Context, rec *recorder, err error) error {
 	if sealErr := rec.due(true); sealErr != nil {
 		return errors.Join(err, sealErr)
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastPut)
+	defer cancel()
+	if idle, ok := rec.idle(); ok && !s.up.busy() {
+		return errors.Join(err, s.noteIdle(ctx, idle))
+	}
 	if s.up.waiting() == 0 {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastPut)
-	defer cancel()
 	if s.up.decided() == "" {
 		s.up.discard()
 		return errors.Join(err, errors.New("what was captured is not put: no base has shown where it belongs"))

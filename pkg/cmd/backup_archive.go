@@ -41,7 +41,6 @@ type archiving struct {
 	writer                store.Keys
 }
 
-
 // toArchive tells whether the backup goes into an archive.
 func (o *backupOptions) toArchive() bool { return o.file == "" && o.location != "" }
 

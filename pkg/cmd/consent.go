@@ -3,6 +3,7 @@ package cmd
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -34,4 +35,20 @@ func (s *session) confirm(ctx context.Context, question string) (bool, error) {
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
+}
+
+// agreed asks before something is destroyed; yes: it was said already. Where nobody can be
+// asked it refuses.
+func (s *session) agreed(ctx context.Context, question string, yes bool) error {
+	if yes {
+		return nil
+	}
+	if !s.atTerminal() {
+		return withHint(usagef("this destroys something, and there is nobody to ask"), "look at it with --dry-run, then say --yes")
+	}
+	ok, err := s.confirm(ctx, question)
+	if err == nil && !ok {
+		err = errors.New("nothing was done")
+	}
+	return err
 }

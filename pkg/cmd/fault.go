@@ -15,10 +15,12 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/capture"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/relay"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/tunnel"
 )
 
@@ -58,6 +60,12 @@ func (s *session) explain(err error, path string) fault {
 		f.code, f.hints = exitNotFound, []string{notFound.Instead}
 	case errors.Is(err, tunnel.ErrUnreachable):
 		f.code, f.hints = exitUnreachable, []string{onNodeHint, endpointsHint}
+	case errors.Is(err, store.ErrDamaged), errors.Is(err, restore.ErrHash), errors.Is(err, restore.ErrFork), errors.Is(err, restore.ErrGap):
+		f.code, f.hints = exitDamaged, []string{"nothing was restored; see what is sound: kubectl etcd verify; another moment may be whole: kubectl etcd backups"}
+	case errors.Is(err, store.ErrGap):
+		f.code, f.hints = exitDamaged, []string{"choose a moment that was captured: kubectl etcd backups"}
+	case errors.Is(err, store.ErrLocation):
+		f.code, f.hints = exitUsage, []string{"a folder, s3://BUCKET/PREFIX?region=…, gs://BUCKET/PREFIX or azblob://CONTAINER/PREFIX: " + path + " --archive LOCATION"}
 	case errors.Is(err, restore.ErrDamaged):
 		f.code, f.hints = exitDamaged, []string{"use another snapshot: kubectl etcd restore lists those in this folder"}
 	case apierrors.IsForbidden(err):
@@ -130,6 +138,15 @@ func plainHints(err error) []string {
 		{restore.ErrMembers, "name all members of the new cluster: --initial-cluster NAME=https://HOST:2380,…"},
 		{restore.ErrNoSpace, "nothing was written; make room, or choose a folder on another disk"},
 		{restore.ErrExists, "nothing was touched; name a folder that doesn't exist yet"},
+		{store.ErrSealed, "give the secret key that belongs to one of the archive's recipients: --identity FILE"},
+		{store.ErrKeys, "kubectl etcd keygen -f FILE makes a key; --recipient takes its public half, --identity the file"},
+		{store.ErrOtherCluster, "each cluster has an archive of its own: --archive-name NAME, or another --archive; look at this one: kubectl etcd backups"},
+		{store.ErrNoBase, "see which moments there are: kubectl etcd backups"},
+		{store.ErrNotFound, "look at the place: kubectl etcd backups --archive LOCATION"},
+		{restore.ErrNotCaptured, "see which moments there are: kubectl etcd backups; a snapshot's file: kubectl etcd restore"},
+		{backup.ErrSpoolFull, "the archive took nothing for too long; see whether it can be reached, and start again: what was compacted meanwhile is in the next base"},
+		{backup.ErrBaseNeeded, "take one: kubectl etcd backup --archive LOCATION"},
+		{capture.ErrHidden, "give a user that may read every key: root, or none where auth is off; --etcd-user"},
 		{syscall.ENOSPC, "the disk is full; make room or choose another place, nothing was left behind"},
 		{syscall.EROFS, "that file system is read-only; choose another place"},
 		{fs.ErrPermission, "you may not write or read there; choose another place, or run as the user who may"},

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -32,10 +33,19 @@ const restoreExample = `  # What is there to restore from in this folder?
   # For the members of the cluster that is running now, above its highest revision
   kubectl etcd restore --from-file snapshot.db --out-dir restored --live
 
+  # Out of an archive: the newest moment, or a quarter of an hour ago; the plan first
+  kubectl etcd restore --archive /backup/etcd --identity archive-key.txt --latest --out-dir restored --dry-run
+  kubectl etcd restore --archive /backup/etcd --identity archive-key.txt --to-time -15m --out-dir restored
+
+  # What a snapshot still holds of the time before it
+  kubectl etcd restore --from-file snapshot.db --to-revision 12345 --out-dir restored
+
   # The same on a control plane node, as root, when no API server is left
   kubectl etcd restore --from-file snapshot.db --out-dir restored --live --on-node`
 
-const restoreLong = `Makes etcd data directories out of a snapshot. The file is verified first; a directory
+const restoreLong = `Makes etcd data directories out of a snapshot, or of any moment that an archive holds: base
+and changes, up to exactly that revision, and what members had told as their hash is compared.
+A snapshot file is verified first; a directory
 appears whole or not at all, and nothing that exists is written over. Nothing is done to a
 running cluster: the steps that put the directories in place are printed.
 
@@ -45,6 +55,8 @@ compacted, so that no controller trusts what it cached; --bump-revision 0 leaves
 // restoreOptions are those of "kubectl etcd restore".
 type restoreOptions struct {
 	target
+	archiveFlags
+	momentFlags
 	fromFile       string
 	dataDir        string
 	member         string
@@ -60,11 +72,12 @@ type restoreOptions struct {
 
 	members    []restore.Target // of --initial-cluster
 	targetFlag string           // one that was given, of those that say which cluster
+	now        func() time.Time
 }
 
 // newRestoreCommand builds "kubectl etcd restore".
 func newRestoreCommand(s *session) *cobra.Command {
-	o := &restoreOptions{target: newTarget(s)}
+	o := &restoreOptions{target: newTarget(s), now: time.Now}
 	c := &cobra.Command{
 		Use:     "restore",
 		Short:   "Make data directories out of a snapshot, and say how to put them in place",
@@ -82,7 +95,9 @@ func newRestoreCommand(s *session) *cobra.Command {
 		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&o.fromFile, "from-file", "", "the snapshot to restore")
+	flags.StringVar(&o.fromFile, "from-file", "", "the snapshot to restore; with --to-revision, an earlier revision that is still in it")
+	o.addReader(flags)
+	o.momentFlags.add(flags)
 	flags.StringVar(&o.dataDir, "data-dir", "", "make this one data directory, with --member: DIR/member/snap/db …")
 	flags.StringVar(&o.member, "member", "", "the member to make it for")
 	flags.StringVar(&o.outDir, "out-dir", "", "make one data directory per member in this folder")
@@ -108,9 +123,12 @@ func noFileArgument(_ *cobra.Command, args []string) error {
 var minorVersion = regexp.MustCompile(`^3\.\d+$`)
 
 func (o *restoreOptions) complete() (err error) {
-	if o.fromFile == "" {
+	if err := o.completeSource(); err != nil {
+		return err
+	}
+	if o.fromFile == "" && o.location == "" {
 		if o.dataDir != "" || o.outDir != "" || o.member != "" || o.dryRun {
-			return usagef("--from-file FILE is missing: what is to be restored?")
+			return usagef("--from-file FILE or --archive LOCATION is missing: what is to be restored?")
 		}
 		return nil
 	}
@@ -126,7 +144,7 @@ func (o *restoreOptions) complete() (err error) {
 	case o.targetVersion != "" && !minorVersion.MatchString(o.targetVersion):
 		return usagef("--target-version %q is not a minor version like 3.6", o.targetVersion)
 	}
-	if o.targetFlag != "" && !o.live {
+	if o.targetFlag != "" && !o.live && (o.targetFlag != "etcd" || o.location == "") {
 		return usagef("--%s says which running cluster is meant, and none is asked without --live", o.targetFlag)
 	}
 	if o.live {
@@ -178,15 +196,21 @@ func parseInitialCluster(text string) ([]restore.Target, error) {
 	return members, nil
 }
 
-func (o *restoreOptions) run(ctx context.Context) error {
-	if o.fromFile == "" {
+func (o *restoreOptions) run(ctx context.Context) (err error) {
+	if o.fromFile == "" && o.location == "" {
 		return o.list(ctx)
 	}
-	snapshot, err := restore.Open(ctx, o.fromFile)
+	source, err := o.open(ctx)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, source.done()) }()
+	if source.snapshot == nil { // an archive's plan
+		return o.printArchivePlan(source)
+	}
+	snapshot := source.snapshot
 	options := o.planOptions()
+	options.HighestKnown = source.highest()
 	var found running
 	if o.live {
 		if found, err = o.askRunning(ctx); err != nil {
@@ -195,7 +219,7 @@ func (o *restoreOptions) run(ctx context.Context) error {
 		if err := found.fits(snapshot.Contents); err != nil {
 			return err
 		}
-		options.HighestKnown = found.highest
+		options.HighestKnown = max(options.HighestKnown, found.highest)
 		if len(options.Members) == 0 {
 			options.Members = found.members
 		}
@@ -211,7 +235,10 @@ func (o *restoreOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return o.printReport(report, found)
+	if source.label != "" {
+		report.Plan.Snapshot.Path = source.label
+	}
+	return o.printReport(report, found, source)
 }
 
 func (o *restoreOptions) planOptions() restore.Options {
@@ -234,8 +261,8 @@ func (o *restoreOptions) printPlan(plan *restore.Plan) error {
 	return screen.Flush()
 }
 
-func (o *restoreOptions) printReport(report *restore.Report, found running) error {
-	done := restored{Report: *report, Others: o.others(&report.Plan), Next: o.steps(&report.Plan, found)}
+func (o *restoreOptions) printReport(report *restore.Report, found running, source *restoreSource) error {
+	done := restored{Report: *report, Made: source.made, Others: o.others(&report.Plan), Next: o.steps(&report.Plan, found)}
 	if o.format.Structured() {
 		return o.format.Print(o.Out, render.Object{Kind: "Restore", Name: report.Plan.Token, Value: done})
 	}
@@ -265,6 +292,7 @@ func (o *restoreOptions) steps(plan *restore.Plan, found running) []restore.Step
 // restored is what was made, and what to do with it.
 type restored struct {
 	restore.Report
+	Made   *made          `json:"made,omitempty"`         // of an archive, or of a snapshot's past
 	Others []other        `json:"otherMembers,omitempty"` // that were not made
 	Next   []restore.Step `json:"nextSteps,omitempty"`    // none while there are others to be made
 }

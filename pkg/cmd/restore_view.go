@@ -108,8 +108,11 @@ func viewRestore(s *render.Screen, r restored) {
 		Tone: render.Strong,
 	})
 	viewSource(s, &r.Plan)
+	if r.Made != nil {
+		viewMade(s, r.Made)
+	}
 	if r.Proven {
-		fact(s, "proof", "the keys hash to %d, as in the snapshot", r.HashKV)
+		fact(s, "checked", "the keys of what was made hash to %d, as in the snapshot", r.HashKV)
 	} else {
 		s.Line(s.State("not proven", render.Warn), render.Cell{Text: ": the result's hash was not compared with the snapshot's"})
 	}

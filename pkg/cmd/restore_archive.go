@@ -1,0 +1,196 @@
+package cmd
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
+)
+
+// momentFlags say which moment is meant.
+type momentFlags struct {
+	latest     bool
+	toTime     string
+	toRevision int64
+
+	when restore.When
+}
+
+func (f *momentFlags) add(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.latest, "latest", false, "the newest moment that was captured")
+	flags.StringVar(&f.toTime, "to-time", "", "the last revision that had surely been made by then: 2026-07-25T14:30:00Z, with an offset, or -15m")
+	flags.Int64Var(&f.toRevision, "to-revision", 0, "exactly this revision")
+}
+
+func (f *momentFlags) given() int {
+	n := 0
+	for _, one := range []bool{f.latest, f.toTime != "", f.toRevision != 0} {
+		if one {
+			n++
+		}
+	}
+	return n
+}
+
+func (f *momentFlags) complete(now time.Time) (err error) {
+	if f.given() != 1 {
+		return usagef("say which moment: --latest, --to-time TIME, or --to-revision N")
+	}
+	if f.toRevision < 0 {
+		return usagef("--to-revision %d: revisions begin at 1", f.toRevision)
+	}
+	f.when = restore.When{Latest: f.latest, Revision: segment.Revision(f.toRevision)}
+	if f.toTime != "" {
+		f.when.Time, err = parseMoment(f.toTime, now)
+	}
+	return err
+}
+
+// parseMoment reads a time that says its offset, or one that is relative to now.
+func parseMoment(text string, now time.Time) (time.Time, error) {
+	if strings.HasPrefix(text, "-") {
+		ago, err := parseDays(strings.TrimPrefix(text, "-"))
+		if err != nil || ago < 0 {
+			return time.Time{}, usagef("--to-time %q is no time like -15m", text)
+		}
+		return now.Add(-ago), nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04Z07:00", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04Z07:00"} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, usagef("--to-time %q: give the offset as well, as %s, or a relative one, as -15m", text, now.UTC().Format(time.RFC3339))
+}
+
+// archiveSource is what a restore out of an archive found.
+type archiveSource struct {
+	archive *store.Archive
+	close   func() error
+	plan    *restore.ArchivePlan
+	highest int64 // of all timelines
+}
+
+// openSource finds the moment in the archive.
+func (f *archiveFlags) openSource(ctx context.Context, s *session, etcdName string, when restore.When) (_ *archiveSource, err error) {
+	keys, err := f.readerKeys(s)
+	if err != nil {
+		return nil, err
+	}
+	a, closeArchive, err := f.read(ctx, s, etcdName, keys)
+	if err != nil {
+		return nil, err
+	}
+	source := &archiveSource{archive: a, close: closeArchive}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, closeArchive())
+		}
+	}()
+	chosen, all, err := f.history(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range all {
+		last, _ := c.Latest()
+		source.highest = max(source.highest, int64(last))
+	}
+	if source.plan, err = restore.PlanArchive(ctx, a, chosen, when); err != nil {
+		return nil, err
+	}
+	return source, nil
+}
+
+// made is a moment that was written, and how far it is proven.
+type made struct {
+	Moment *restore.Moment `json:"moment"`
+	Proof  *restore.Proof  `json:"proof"`
+}
+
+// write makes the moment's snapshot in a new file, and proves it.
+func (a *archiveSource) write(ctx context.Context, path string, say func(string)) (*made, error) {
+	p := a.plan
+	say(fmt.Sprintf("reading the base of revision %d, %s", p.Chain.Base.Info.Last, render.Bytes(p.Chain.Base.Info.StoredSize)))
+	base, err := restore.FetchBase(ctx, a.archive, p.Timeline.ID, p.Chain.Base, path)
+	if err != nil {
+		return nil, err
+	}
+	reading := restore.ReadSegments(ctx, a.archive, p.Timeline.ID, p.Chain.Segments)
+	if n := len(p.Chain.Segments); n > 0 {
+		say(fmt.Sprintf("applying %d segments up to revision %d", n, p.Revision))
+	}
+	moment, err := restore.TurnInto(ctx, base, int64(p.Revision), reading.Next)
+	if err := errors.Join(err, reading.Close()); err != nil {
+		return nil, err
+	}
+	proof, err := restore.Prove(ctx, path, moment, len(p.Chain.Base.Info.Identity.Members))
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(path))
+	}
+	return &made{moment, proof}, nil
+}
+
+// scratchBeside is a name for a file on the target's own disk.
+func scratchBeside(target string) (string, error) {
+	dir, err := filepath.Abs(filepath.Dir(target))
+	if err != nil {
+		return "", err
+	}
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return filepath.Join(dir, ".kubectl-etcd-"+hex.EncodeToString(b[:])+".part"), nil
+}
+
+// viewMoment is what is said of a moment in an archive.
+func viewMoment(s *render.Screen, a *archiveSource, now time.Time) {
+	p := a.plan
+	fact(s, "archive", "%s, timeline %s", a.archive.Location(), p.Timeline.ID)
+	fact(s, "moment", "revision %d", p.Revision)
+	fact(s, "newest", "revision %d at %s (%s, %s ago)", p.Newest, render.Time(p.NewestTime), p.NewestTime.Local().Format("15:04:05 MST"), render.Duration(now.Sub(p.NewestTime).Round(time.Second)))
+	base := p.Chain.Base
+	fact(s, "base", "revision %d of %s, from %s", base.Info.Last, render.Time(base.Time), base.Info.Member)
+	if base.Info.Last > p.Revision {
+		fact(s, "rewound", "from the base's revision %d: leases that were revoked since are not known", base.Info.Last)
+	}
+	fact(s, "reads", "%d objects, %s", 1+len(p.Chain.Segments), render.Bytes(p.Bytes))
+}
+
+func viewMade(s *render.Screen, m *made) {
+	if m.Moment.Lower.IsZero() {
+		fact(s, "made at", "not known: it is the base's own past")
+	} else {
+		fact(s, "made at", "between %s and %s", m.Moment.Lower.UTC().Format(time.RFC3339Nano), m.Moment.Upper.UTC().Format(time.RFC3339Nano))
+	}
+	fact(s, "applied", "%d events; %d records taken out", m.Moment.Applied, m.Moment.Rewound)
+	if n := len(m.Moment.StandIns); n > 0 {
+		fact(s, "leases", "of %d only the id is known: they end in %s", n, time.Duration(restore.StandInTTL)*time.Second)
+	}
+	viewProof(s, m.Proof, segment.Revision(m.Moment.Revision))
+}
+
+func viewProof(s *render.Screen, p *restore.Proof, revision segment.Revision) {
+	switch {
+	case p.Revision == 0:
+		fact(s, "proof", "no hash of the source's: %s. Complete by its revisions and checksums", p.Reason)
+		return
+	case p.Proven:
+		fact(s, "proof", "HashKV %d at revision %d, as %d of %d members of the source had it", p.Hash, p.Revision, len(p.Members), p.Voters)
+	default:
+		fact(s, "proof", "HashKV %d at revision %d, but %s", p.Hash, p.Revision, p.Reason)
+	}
+	if revision > p.Revision {
+		fact(s, "", "from there to %d by revisions without a gap, and checksums", revision)
+	}
+}

@@ -1,0 +1,152 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
+)
+
+// restoreSource is what is restored: a snapshot's file, or one that was made of an archive,
+// or of a snapshot's past.
+type restoreSource struct {
+	snapshot *restore.Snapshot // nil: only the archive's plan was asked for
+	label    string            // in place of the path of a scratch file
+	scratch  string            // to be removed
+	archive  *archiveSource
+	made     *made
+}
+
+// completeSource checks what says what is restored.
+func (o *restoreOptions) completeSource() error {
+	given := o.location != ""
+	if o.fromFile == "" {
+		if o.momentFlags.given() > 0 || given {
+			o.archiveFlags.take(o.getenv)
+		}
+	}
+	switch {
+	case o.fromFile != "" && given:
+		return usagef("--from-file and --archive exclude each other")
+	case o.fromFile != "" && (o.latest || o.toTime != ""):
+		return usagef("--latest and --to-time are for an archive: of a snapshot's past only revisions are known, --to-revision")
+	case o.fromFile == "" && o.location == "" && o.momentFlags.given() > 0:
+		return usagef("a moment of what? --archive LOCATION, or --from-file FILE with --to-revision")
+	case o.location != "" && o.fromFile == "":
+		return o.momentFlags.complete(o.now())
+	}
+	return nil
+}
+
+// open makes what is restored. Of an archive, --dry-run only plans.
+func (o *restoreOptions) open(ctx context.Context) (_ *restoreSource, err error) {
+	s := &restoreSource{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.done())
+		}
+	}()
+	if o.fromFile != "" && o.toRevision == 0 {
+		s.snapshot, err = restore.Open(ctx, o.fromFile)
+		return s, err
+	}
+	path, err := scratchBeside(o.outDir + o.dataDir) // one of them is empty
+	if err != nil {
+		return nil, err
+	}
+	if o.fromFile != "" {
+		return s, o.rewind(ctx, s, path)
+	}
+	etcdName := o.name
+	if s.archive, err = o.openSource(ctx, o.session, etcdName, o.when); err != nil || o.dryRun {
+		return s, err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("make the target's folder: %w", err)
+	}
+	s.scratch = path
+	if s.made, err = s.archive.write(ctx, path, func(step string) { o.notice("%s", step) }); err != nil {
+		return s, err
+	}
+	s.label = fmt.Sprintf("%s, revision %d", s.archive.archive.Location(), s.made.Moment.Revision)
+	s.snapshot, err = restore.Open(ctx, path)
+	return s, err
+}
+
+// rewind makes the earlier revision of a snapshot's file.
+func (o *restoreOptions) rewind(ctx context.Context, s *restoreSource, path string) error {
+	whole, err := restore.Open(ctx, o.fromFile)
+	if err != nil {
+		return err
+	}
+	if o.toRevision > whole.Contents.Revision {
+		return fmt.Errorf("%w: %s ends at revision %d", restore.ErrNotCaptured, o.fromFile, whole.Contents.Revision)
+	}
+	s.scratch = path
+	moment, err := restore.WriteMoment(ctx, whole, o.toRevision, nothingMore, path)
+	if err != nil {
+		return err
+	}
+	s.made = &made{moment, &restore.Proof{Reason: "a snapshot alone carries none"}}
+	s.label = fmt.Sprintf("%s, revision %d", o.fromFile, o.toRevision)
+	s.snapshot, err = restore.Open(ctx, path)
+	return err
+}
+
+// highest is the highest revision that any history of the archive has.
+func (s *restoreSource) highest() int64 {
+	if s.archive == nil {
+		return 0
+	}
+	return s.archive.highest
+}
+
+// done lets go of what was only needed on the way.
+func (s *restoreSource) done() (err error) {
+	if s.scratch != "" {
+		if err = os.Remove(s.scratch); errors.Is(err, os.ErrNotExist) {
+			err = nil
+		}
+	}
+	if s.archive != nil {
+		err = errors.Join(err, s.archive.close())
+	}
+	return err
+}
+
+// archivePlan is what --dry-run prints of a restore out of an archive.
+type archivePlan struct {
+	Archive  string    `json:"archive"`
+	Timeline string    `json:"timeline"`
+	Revision int64     `json:"revision"`
+	Base     int64     `json:"base"`
+	Segments int       `json:"segments"`
+	Bytes    int64     `json:"bytes"`
+	Newest   int64     `json:"newestRevision"`
+	Until    time.Time `json:"newestTime"`
+}
+
+func (o *restoreOptions) printArchivePlan(s *restoreSource) error {
+	p := s.archive.plan
+	if o.format.Structured() {
+		return o.format.Print(o.Out, render.Object{Kind: "ArchiveRestorePlan", Name: string(p.Timeline.ID), Value: archivePlan{
+			s.archive.archive.Location(), string(p.Timeline.ID), int64(p.Revision), int64(p.Chain.Base.Info.Last), len(p.Chain.Segments),
+			p.Bytes, int64(p.Newest), p.NewestTime,
+		}})
+	}
+	screen := o.screen()
+	screen.Line(render.Cell{Text: fmt.Sprintf("plan: restore revision %d", p.Revision), Tone: render.Strong})
+	viewMoment(screen, s.archive, o.now())
+	screen.Line(render.Cell{Text: "nothing was written; without --dry-run it is done", Tone: render.Dim})
+	return screen.Flush()
+}
+
+// nothingMore are the changes after a snapshot that stands alone.
+func nothingMore() (segment.Record, error) { return nil, io.EOF }
