@@ -18,6 +18,7 @@ func TestRandomWork(t *testing.T) {
 		seed := first + i
 		members := 1 + 2*int(i%2)
 		t.Run(fmt.Sprintf("seed %d, %d members", seed, members), func(t *testing.T) {
+			t.Parallel()
 			cluster := etcdtest.Start(t, members, etcdtest.Options{})
 			Run(t, cluster.Clients(), seed)
 		})
