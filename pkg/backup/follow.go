@@ -81,6 +81,7 @@ type session struct {
 
 func newSession(ctx context.Context, options ArchiveOptions) (*session, error) {
 	options = options.withDefaults()
+	sweep(options.ScratchDir, options.Now())
 	identity, err := identify(ctx, options)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"time"
 )
 
 // scratch is a file that nobody else can read: it loses its name at once where the system
@@ -83,3 +85,14 @@ func (s *scratch) ReadAt(p []byte, offset int64) (int, error) {
 var _ io.ReaderAt = (*scratch)(nil)
 
 func (s *scratch) close() error { return remove(s.file) }
+
+// sweep removes what writers left that were killed before a file of theirs had lost its name:
+// it is empty then.
+func sweep(dir string, now time.Time) {
+	left, _ := filepath.Glob(filepath.Join(dir, ".kubectl-etcd-*.part")) // the pattern is good
+	for _, path := range left {
+		if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && info.Size() == 0 && now.Sub(info.ModTime()) > time.Hour {
+			_ = os.Remove(path) // it may be somebody else's to remove
+		}
+	}
+}
