@@ -43,12 +43,6 @@ func (s *spool) give(n int64) {
 	s.used -= n
 }
 
-func (s *spool) size() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.used
-}
-
 // spoolFile is one segment's body in the making.
 type spoolFile struct {
 	spool *spool

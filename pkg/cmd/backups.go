@@ -103,7 +103,7 @@ func (o *backupsOptions) run(ctx context.Context) (err error) {
 	if len(list) == 0 && damage == nil {
 		return fmt.Errorf("archive %s is empty: %w", a.Location(), store.ErrNotFound)
 	}
-	return errors.Join(o.print(a, list), damage)
+	return errors.Join(o.print(list), damage)
 }
 
 func readHistory(ctx context.Context, a *store.Archive, t store.Timeline) (history, error) {
@@ -143,7 +143,7 @@ func gapsOf(spans []store.Span, pruned []store.Hole) (gaps []gap) {
 	return gaps
 }
 
-func (o *backupsOptions) print(a *store.Archive, list []history) error {
+func (o *backupsOptions) print(list []history) error {
 	if o.format.Structured() {
 		items := render.List{Kind: "ArchiveTimelineList"}
 		for _, h := range list {
@@ -156,13 +156,13 @@ func (o *backupsOptions) print(a *store.Archive, list []history) error {
 		if i > 0 {
 			s.Line()
 		}
-		o.view(s, a, h)
+		o.view(s, h)
 	}
 	return s.Flush()
 }
 
 // view is the answer (up to when), the picture, and what is wrong.
-func (o *backupsOptions) view(s *render.Screen, a *store.Archive, h history) {
+func (o *backupsOptions) view(s *render.Screen, h history) {
 	state, text := s.State("ok", render.Good), ""
 	switch {
 	case len(h.Damaged) > 0:

@@ -45,14 +45,14 @@ func newExportCommand(s *session) *cobra.Command {
 			if o.file == "" {
 				return usagef("-f FILE is missing: where shall the snapshot go?")
 			}
-			if err := o.momentFlags.complete(o.now()); err != nil {
+			if err := o.completeMoment(o.now()); err != nil {
 				return err
 			}
 			return o.run(c.Context())
 		},
 	}
 	o.addReader(c.Flags())
-	o.momentFlags.add(c.Flags())
+	o.addMoment(c.Flags())
 	c.Flags().StringVar(&o.etcd, "etcd", "", "which etcd of the cluster: main, events, …")
 	c.Flags().StringVarP(&o.file, "file", "f", "", "the file to write; it must not exist")
 	return c

@@ -97,7 +97,7 @@ func newRestoreCommand(s *session) *cobra.Command {
 	flags := c.Flags()
 	flags.StringVar(&o.fromFile, "from-file", "", "the snapshot to restore; with --to-revision, an earlier revision that is still in it")
 	o.addReader(flags)
-	o.momentFlags.add(flags)
+	o.addMoment(flags)
 	flags.StringVar(&o.dataDir, "data-dir", "", "make this one data directory, with --member: DIR/member/snap/db …")
 	flags.StringVar(&o.member, "member", "", "the member to make it for")
 	flags.StringVar(&o.outDir, "out-dir", "", "make one data directory per member in this folder")
@@ -262,7 +262,7 @@ func (o *restoreOptions) printPlan(plan *restore.Plan) error {
 }
 
 func (o *restoreOptions) printReport(report *restore.Report, found running, source *restoreSource) error {
-	done := restored{Report: *report, Made: source.made, Others: o.others(&report.Plan), Next: o.steps(&report.Plan, found)}
+	done := restored{Report: *report, Made: source.made, Undone: source.loss, Others: o.others(&report.Plan), Next: o.steps(&report.Plan, found)}
 	if o.format.Structured() {
 		return o.format.Print(o.Out, render.Object{Kind: "Restore", Name: report.Plan.Token, Value: done})
 	}
@@ -292,9 +292,10 @@ func (o *restoreOptions) steps(plan *restore.Plan, found running) []restore.Step
 // restored is what was made, and what to do with it.
 type restored struct {
 	restore.Report
-	Made   *made          `json:"made,omitempty"`         // of an archive, or of a snapshot's past
-	Others []other        `json:"otherMembers,omitempty"` // that were not made
-	Next   []restore.Step `json:"nextSteps,omitempty"`    // none while there are others to be made
+	Made   *made               `json:"made,omitempty"`         // of an archive, or of a snapshot's past
+	Undone *restore.LossReport `json:"undone,omitempty"`       // what was captured after that moment
+	Others []other             `json:"otherMembers,omitempty"` // that were not made
+	Next   []restore.Step      `json:"nextSteps,omitempty"`    // none while there are others to be made
 }
 
 // kubectl is argv with the flags that reach the cluster that this command was pointed at.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,7 +29,7 @@ type momentFlags struct {
 	when restore.When
 }
 
-func (f *momentFlags) add(flags *pflag.FlagSet) {
+func (f *momentFlags) addMoment(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.latest, "latest", false, "the newest moment that was captured")
 	flags.StringVar(&f.toTime, "to-time", "", "the last revision that had surely been made by then: 2026-07-25T14:30:00Z, with an offset, or -15m")
 	flags.Int64Var(&f.toRevision, "to-revision", 0, "exactly this revision")
@@ -44,7 +45,7 @@ func (f *momentFlags) given() int {
 	return n
 }
 
-func (f *momentFlags) complete(now time.Time) (err error) {
+func (f *momentFlags) completeMoment(now time.Time) (err error) {
 	if f.given() != 1 {
 		return usagef("say which moment: --latest, --to-time TIME, or --to-revision N")
 	}
@@ -111,6 +112,59 @@ func (f *archiveFlags) openSource(ctx context.Context, s *session, etcdName stri
 		return nil, err
 	}
 	return source, nil
+}
+
+// lossLimit is how many objects are named that hold things outside the cluster.
+const lossLimit = 50
+
+// loss sums up what happened after the moment: what a restore to it undoes. Of a moment that a
+// base is rewound to, the base tells the rest.
+func (a *archiveSource) loss(ctx context.Context) (_ *restore.LossReport, err error) {
+	var loss restore.Loss
+	last := a.plan.Revision
+	reading := restore.ReadSegments(ctx, a.archive, a.plan.Timeline.ID, a.plan.Rest)
+	defer func() { err = errors.Join(err, reading.Close()) }()
+	for {
+		record, err := reading.Next()
+		if errors.Is(err, io.EOF) {
+			report := loss.Report(lossLimit)
+			return &report, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		change, ok := record.(segment.Change)
+		if !ok || change.Revision <= last {
+			continue
+		}
+		last = change.Revision
+		if err := loss.Add(change); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func viewLoss(s *render.Screen, l *restore.LossReport, newest segment.Revision) {
+	if l.Revisions == 0 {
+		fact(s, "undone", "nothing that was captured")
+		return
+	}
+	fact(s, "undone", "revisions %d to %d", l.First, l.Last)
+	if l.Last < int64(newest) {
+		fact(s, "", "what came after %d, up to %d, is undone as well; it stands in bases only", l.Last, newest)
+	}
+	for _, r := range l.Resources {
+		fact(s, "", "%-30s %5d created, %5d changed, %5d deleted", r.Resource, r.Created, r.Changed, r.Deleted)
+	}
+	for _, o := range l.Outside {
+		s.Line(render.Cell{Text: "  "}, s.State(fmt.Sprintf("%s was %s: %s", o.Object, o.Change, o.Why), render.Warn))
+	}
+	if l.More > 0 {
+		fact(s, "", "and %d more objects that hold something outside the cluster", l.More)
+	}
+	if l.Unread > 0 {
+		fact(s, "", "%d objects are encrypted or of an unknown form: they may hold something outside the cluster", l.Unread)
+	}
 }
 
 // made is a moment that was written, and how far it is proven.

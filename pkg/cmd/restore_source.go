@@ -22,14 +22,15 @@ type restoreSource struct {
 	scratch  string            // to be removed
 	archive  *archiveSource
 	made     *made
+	loss     *restore.LossReport
 }
 
 // completeSource checks what says what is restored.
 func (o *restoreOptions) completeSource() error {
 	given := o.location != ""
 	if o.fromFile == "" {
-		if o.momentFlags.given() > 0 || given {
-			o.archiveFlags.take(o.getenv)
+		if o.given() > 0 || given {
+			o.take(o.getenv)
 		}
 	}
 	switch {
@@ -37,10 +38,10 @@ func (o *restoreOptions) completeSource() error {
 		return usagef("--from-file and --archive exclude each other")
 	case o.fromFile != "" && (o.latest || o.toTime != ""):
 		return usagef("--latest and --to-time are for an archive: of a snapshot's past only revisions are known, --to-revision")
-	case o.fromFile == "" && o.location == "" && o.momentFlags.given() > 0:
+	case o.fromFile == "" && o.location == "" && o.given() > 0:
 		return usagef("a moment of what? --archive LOCATION, or --from-file FILE with --to-revision")
 	case o.location != "" && o.fromFile == "":
-		return o.momentFlags.complete(o.now())
+		return o.completeMoment(o.now())
 	}
 	return nil
 }
@@ -65,7 +66,10 @@ func (o *restoreOptions) open(ctx context.Context) (_ *restoreSource, err error)
 		return s, o.rewind(ctx, s, path)
 	}
 	etcdName := o.name
-	if s.archive, err = o.openSource(ctx, o.session, etcdName, o.when); err != nil || o.dryRun {
+	if s.archive, err = o.openSource(ctx, o.session, etcdName, o.when); err != nil {
+		return s, err
+	}
+	if s.loss, err = s.archive.loss(ctx); err != nil || o.dryRun {
 		return s, err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -131,6 +135,8 @@ type archivePlan struct {
 	Bytes    int64     `json:"bytes"`
 	Newest   int64     `json:"newestRevision"`
 	Until    time.Time `json:"newestTime"`
+
+	Undone *restore.LossReport `json:"undone"`
 }
 
 func (o *restoreOptions) printArchivePlan(s *restoreSource) error {
@@ -138,12 +144,13 @@ func (o *restoreOptions) printArchivePlan(s *restoreSource) error {
 	if o.format.Structured() {
 		return o.format.Print(o.Out, render.Object{Kind: "ArchiveRestorePlan", Name: string(p.Timeline.ID), Value: archivePlan{
 			s.archive.archive.Location(), string(p.Timeline.ID), int64(p.Revision), int64(p.Chain.Base.Info.Last), len(p.Chain.Segments),
-			p.Bytes, int64(p.Newest), p.NewestTime,
+			p.Bytes, int64(p.Newest), p.NewestTime, s.loss,
 		}})
 	}
 	screen := o.screen()
 	screen.Line(render.Cell{Text: fmt.Sprintf("plan: restore revision %d", p.Revision), Tone: render.Strong})
 	viewMoment(screen, s.archive, o.now())
+	viewLoss(screen, s.loss, p.Newest)
 	screen.Line(render.Cell{Text: "nothing was written; without --dry-run it is done", Tone: render.Dim})
 	return screen.Flush()
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
 )
 
 // viewFound lists the snapshots of a folder and the command that restores the last
@@ -110,6 +111,9 @@ func viewRestore(s *render.Screen, r restored) {
 	viewSource(s, &r.Plan)
 	if r.Made != nil {
 		viewMade(s, r.Made)
+	}
+	if r.Undone != nil {
+		viewLoss(s, r.Undone, segment.Revision(r.Undone.Last))
 	}
 	if r.Proven {
 		fact(s, "checked", "the keys of what was made hash to %d, as in the snapshot", r.HashKV)

@@ -42,7 +42,6 @@ type Reading struct {
 	current *store.SegmentReader
 	last    segment.Revision                    // that was given
 	overlap map[segment.Revision]segment.Digest // of what the next segment begins with
-	origins map[segment.WriterID]bool
 }
 
 // ReadSegments reads segments in their order, which may overlap: what two hold must be the

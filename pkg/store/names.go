@@ -86,7 +86,7 @@ type Segment struct {
 }
 
 // object is its name in the timeline's folder.
-func (s Segment) object() string { return sealedName(s.Name.String(), s.Sealed) }
+func (s Segment) object() string { return sealedName(s.String(), s.Sealed) }
 
 func sealedName(name string, sealed bool) string {
 	if sealed {

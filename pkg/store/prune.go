@@ -21,7 +21,7 @@ func (a *Archive) Prune(ctx context.Context, p *Pruning) error {
 		return fmt.Errorf("note what goes: %w", err)
 	}
 	for _, b := range p.Bases {
-		for _, object := range []string{b.Mark.name("base") + infoSuffix, a.baseObject(b.Mark, b.Sealed)} {
+		for _, object := range []string{b.name("base") + infoSuffix, a.baseObject(b.Mark, b.Sealed)} {
 			if err := a.remove(ctx, p.Timeline, object); err != nil {
 				return err
 			}

@@ -118,7 +118,7 @@ func (c *Contents) fill(p *Pruning, kept map[Mark]bool, window segment.Revision,
 		}
 		p.Bases = append(p.Bases, b)
 		p.Bytes += b.Info.StoredSize
-		p.Names = append(p.Names, b.Mark.name("base"))
+		p.Names = append(p.Names, b.name("base"))
 	}
 	for _, s := range c.Segments {
 		if s.Last <= window && old(s.Time) {

@@ -30,9 +30,12 @@ import (
 // TestMain is the writer that a test kills, when it is told to be.
 func TestMain(m *testing.M) {
 	if location := os.Getenv("ARCHIVE_TEST_WRITER"); location != "" {
-		os.Exit(beWriter(location))
+		if err := beWriter(location); err != nil {
+			panic(err)
+		}
+		return
 	}
-	os.Exit(m.Run())
+	m.Run()
 }
 
 // archived is an archive somewhere, and what opens it.
@@ -267,32 +270,31 @@ func restoreOne(t *testing.T, archive *store.Archive, c *store.Contents, revisio
 var errWrong = errors.New("WRONG DATA")
 
 // beWriter follows into a folder until it is killed.
-func beWriter(location string) int {
+func beWriter(location string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	recipient, err := age.ParseX25519Recipient(os.Getenv("ARCHIVE_TEST_RECIPIENT"))
 	if err != nil {
-		return 2
+		return err
 	}
 	bucket, err := store.OpenBucket(ctx, location, true)
 	if err != nil {
-		return 2
+		return err
 	}
 	archive, err := store.NewArchive(bucket, store.ArchiveID{Name: "test", Etcd: "main"}, store.Keys{Recipients: []age.Recipient{recipient}})
 	if err != nil {
-		return 2
+		return err
 	}
 	client, err := etcd.Open(etcd.Endpoint{Name: "m0", URL: os.Getenv("ARCHIVE_TEST_ENDPOINT")}, etcd.Options{})
 	if err != nil {
-		return 2
+		return err
 	}
 	err = backup.Follow(ctx, backup.ArchiveOptions{
 		Archive: archive, Sources: sourcesOf([]*etcd.Client{client}), Every: 300 * time.Millisecond, Flush: 30 * time.Millisecond,
 		ScratchDir: os.Getenv("ARCHIVE_TEST_SCRATCH"), Inspect: inspect, Random: rand.Uint32,
 	})
 	if err != nil && ctx.Err() == nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		return err
 	}
-	return 0
+	return nil
 }
