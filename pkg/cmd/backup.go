@@ -110,6 +110,8 @@ func (o *backupOptions) addArchiveFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.rate, "rate", "0", "bytes of a base in a second, as 20MB; 0: as fast as it goes")
 	flags.StringVar(&o.metrics, "metrics", "", "with --follow: serve Prometheus metrics on this address, as 127.0.0.1:9979")
 	o.keep.add(flags)
+	flags.StringVar(&o.uid, "cluster-uid", "", "with --endpoints or --on-node: the UID of the namespace kube-system, which tells clusters apart")
+	flags.StringVar(&o.archiveEtcd, "archive-etcd", "", "the etcd's name in the archive (default main, events, …)")
 	flags.BoolVar(&o.keep.all, "keep-all", false, "with --follow: never prune")
 }
 

@@ -28,14 +28,16 @@ const minEvery = 5 * time.Minute
 // archiving is what a backup into an archive has besides that into a file.
 type archiving struct {
 	archiveFlags
-	follow     bool
-	every      time.Duration
-	flush      time.Duration
-	scratchDir string
-	spoolMax   string
-	rate       string
-	metrics    string
-	keep       keepFlags
+	follow      bool
+	every       time.Duration
+	flush       time.Duration
+	scratchDir  string
+	spoolMax    string
+	rate        string
+	metrics     string
+	uid         string
+	archiveEtcd string
+	keep        keepFlags
 
 	spoolBytes, rateBytes int64
 	writer                store.Keys
@@ -176,11 +178,14 @@ func (o *backupOptions) archiveIdentity(ctx context.Context, r *reach) (store.Ar
 	if len(o.urls) > 0 {
 		id.Etcd = "main"
 	}
+	if o.archiveEtcd != "" {
+		id.Etcd = o.archiveEtcd
+	}
 	if len(o.urls) > 0 || o.onNode {
 		if id.Name == "" {
 			return id, "", usagef("without Kubernetes nobody knows the cluster's name: say it with --archive-name")
 		}
-		return id, "", nil
+		return id, o.uid, nil
 	}
 	uid, err := o.kubeSystemUID(ctx)
 	switch {

@@ -51,6 +51,30 @@ func (f *keepFlags) complete() (err error) {
 	return nil
 }
 
+// args are the flags again.
+func (f *keepFlags) args() (list []string) {
+	for _, one := range []struct {
+		name  string
+		value int
+	}{
+		{"--keep-last", f.rules.Last}, {"--keep-hourly", f.rules.Hourly}, {"--keep-daily", f.rules.Daily},
+		{"--keep-weekly", f.rules.Weekly}, {"--keep-monthly", f.rules.Monthly},
+	} {
+		if one.value > 0 {
+			list = append(list, one.name, strconv.Itoa(one.value))
+		}
+	}
+	for _, one := range [][2]string{{"--keep-within", f.within}, {"--max-size", f.maxSize}} {
+		if one[1] != "" {
+			list = append(list, one[0], one[1])
+		}
+	}
+	if f.all {
+		list = append(list, "--keep-all")
+	}
+	return list
+}
+
 // parseDays reads what time.ParseDuration does, and "14d".
 func parseDays(text string) (time.Duration, error) {
 	if days, ok := strings.CutSuffix(text, "d"); ok {

@@ -50,7 +50,7 @@ func newRootCommand(s *session) *cobra.Command {
 	root.AddCommand(
 		newStatusCommand(s), newTailCommand(s),
 		newBackupCommand(s), newBackupsCommand(s), newRestoreCommand(s), newExportCommand(s),
-		newVerifyCommand(s), newPruneCommand(s), newKeygenCommand(s),
+		newVerifyCommand(s), newPruneCommand(s), newKeygenCommand(s), newAgentCommand(s),
 		newOptionsCommand(s), newVersionCommand(s), newRelayCommand(s),
 	)
 	s.addFlags(root.PersistentFlags())

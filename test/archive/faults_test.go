@@ -102,7 +102,9 @@ func TestDiskFull(t *testing.T) {
 	})
 	f.reached(truth{}.puts(t, client, 3))
 	f.cancel()
-	_ = <-f.ended // the disk was full
+	if err := <-f.ended; err == nil {
+		t.Error("a writer that was stopped ended without an error")
+	}
 	if left, _ := os.ReadDir(small); len(left) > 0 {
 		t.Errorf("left in the scratch folder: %v", left)
 	}

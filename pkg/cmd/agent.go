@@ -1,0 +1,165 @@
+package cmd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
+)
+
+const agentExample = `  # The continuous backup as a pod on a control plane node, into an object store
+  kubectl create secret generic etcd-archive -n kube-system --from-literal=AWS_ACCESS_KEY_ID=… --from-literal=AWS_SECRET_ACCESS_KEY=…
+  kubectl etcd agent manifest --archive 's3://bucket/etcd?region=eu-central-1' --env-from etcd-archive \
+    --recipient age1… --recipient age1… --keep-within 48h --keep-daily 14 --image IMAGE | kubectl apply -f -
+
+  # Its lines
+  kubectl logs -n kube-system deploy/kubectl-etcd-agent -f`
+
+const agentLong = `Prints plain YAML that runs kubectl etcd backup --follow on a control plane node, so that the
+backup does not hang on a laptop. Members, certificates and the cluster's UID are looked up
+now and stand in it. The pod gets three files of the node, a client's certificate, its key
+and the authority's, and no right in Kubernetes.
+
+Only public keys stand in it: what it writes it can't read.`
+
+// agentOptions are those of "kubectl etcd agent manifest".
+type agentOptions struct {
+	backupOptions
+	image, name, space, envFrom string
+}
+
+// newAgentCommand builds "kubectl etcd agent".
+func newAgentCommand(s *session) *cobra.Command {
+	c := &cobra.Command{
+		Use: "agent", Short: "Run the continuous backup inside the cluster", GroupID: groupBackup,
+		Args: onlyCommands, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(newAgentManifestCommand(s))
+	return c
+}
+
+func newAgentManifestCommand(s *session) *cobra.Command {
+	o := &agentOptions{backupOptions: backupOptions{target: newTarget(s)}}
+	c := &cobra.Command{
+		Use: "manifest [CLUSTER]", Short: "Print the YAML that runs it", Long: agentLong, Example: agentExample,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o.follow = true
+			if err := o.complete(args); err != nil {
+				return err
+			}
+			if !o.toArchive() {
+				return usagef("which archive? --archive is missing")
+			}
+			if o.image == "" {
+				return usagef("--image is missing: the relay's image, which holds this program (make image)")
+			}
+			return o.run(c.Context())
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&o.image, "image", relayImage, "the image that holds this program")
+	flags.StringVar(&o.name, "agent-name", "kubectl-etcd-agent", "the Deployment's name")
+	flags.StringVar(&o.space, "agent-namespace", "kube-system", "the Deployment's namespace")
+	flags.StringVar(&o.envFrom, "env-from", "", "a Secret there with what the object store wants, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+	o.abortAtQuota = "90%"
+	o.addArchiveFlags(flags)
+	o.addFlags(flags)
+	return c
+}
+
+func (o *agentOptions) run(ctx context.Context) error {
+	k, err := o.kubernetes(ctx)
+	if err != nil {
+		return err
+	}
+	if len(k.clusters) > 1 {
+		return errSeveral(k.clusters)
+	}
+	cluster := k.clusters[0]
+	id, uid, err := o.archiveIdentity(ctx, &reach{cluster: cluster})
+	if err != nil {
+		return err
+	}
+	files := nodeFilesOf(cluster)
+	if files == nil {
+		return withHint(fmt.Errorf("where the nodes of etcd %s keep a client's certificate is not known", cluster.Name),
+			"run the backup elsewhere, with --endpoints, --cacert, --cert and --key: kubectl etcd backup --follow")
+	}
+	options := agent.Options{
+		Namespace: o.space, Name: o.name, Image: o.image, EnvFrom: o.envFrom,
+		CA: files.CA, Cert: files.Cert, Key: files.Key,
+		Args: o.args(cluster, id.Name, id.Etcd, uid),
+	}
+	if !strings.Contains(o.location, "://") {
+		if !filepath.IsAbs(o.location) {
+			return usagef("--archive %s: a folder of the node is named from its root", o.location)
+		}
+		options.Folder = o.location
+		o.notice("warning: the archive is a folder of the very node whose etcd it is to save; mount something else there")
+	}
+	return o.printYAML(agent.Objects(options))
+}
+
+// nodeFilesOf are those of any member: on the nodes of one cluster they lie in the same place.
+func nodeFilesOf(c discover.Cluster) *discover.NodeFiles {
+	for _, pod := range c.Pods {
+		if pod.NodeFiles != nil {
+			return pod.NodeFiles
+		}
+	}
+	return nil
+}
+
+// args are the backup's, which needs no Kubernetes.
+func (o *agentOptions) args(c discover.Cluster, name, etcdName, uid string) []string {
+	var endpoints []string
+	for _, pod := range c.Pods {
+		scheme := "http://"
+		if pod.TLS {
+			scheme = "https://"
+		}
+		endpoints = append(endpoints, scheme+net.JoinHostPort(pod.PodIP, strconv.Itoa(pod.ClientPort)))
+	}
+	args := []string{
+		"--endpoints", strings.Join(endpoints, ","), "--archive", o.location, "--archive-name", name, "--archive-etcd", etcdName,
+		"--cluster-uid", uid, "--every", o.every.String(), "--flush", o.flush.String(), "--spool-max", o.spoolMax, "--rate", o.rate,
+	}
+	for _, r := range o.recipients {
+		args = append(args, "--recipient", r)
+	}
+	if o.noEncryption {
+		args = append(args, "--no-encryption")
+	}
+	if o.metrics != "" {
+		args = append(args, "--metrics", o.metrics)
+	}
+	return append(args, o.keep.args()...)
+}
+
+func (o *agentOptions) printYAML(objects []runtime.Object) error {
+	var out bytes.Buffer
+	for i, object := range objects {
+		b, err := yaml.Marshal(object)
+		if err != nil {
+			return fmt.Errorf("print manifest: %w", err)
+		}
+		if i > 0 {
+			out.WriteString("---\n")
+		}
+		out.Write(bytes.ReplaceAll(b, []byte("status: {}\n"), nil))
+	}
+	_, err := o.Out.Write(out.Bytes())
+	return errors.Join(err)
+}
