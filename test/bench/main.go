@@ -21,8 +21,19 @@ func main() {
 	size := flag.Int("mib", 400, "size of the database, MiB")
 	rounds := flag.Int("rounds", 5, "rounds; each measures every contestant once")
 	plugin := flag.String("plugin", "bin/kubectl-etcd", "the built plugin")
-	only := flag.String("only", "", "one part: relay or snapshot")
+	only := flag.String("only", "", "one part: relay, snapshot or archive")
+	keys := flag.Int("keys", 100_000, "archive: keys of the base, 1 KiB each")
+	events := flag.Int("events", 200_000, "archive: events after it")
 	flag.Parse()
+	if *only == "" || *only == "archive" {
+		if err := benchArchive(ctx, *plugin, *keys, *events); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: archive:", err)
+			os.Exit(1)
+		}
+	}
+	if *only == "archive" {
+		return
+	}
 	if err := run(ctx, *only, *plugin, *size, *rounds); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
