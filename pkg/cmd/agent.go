@@ -18,13 +18,11 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 )
 
-const agentExample = `  # The continuous backup as a pod on a control plane node, into an object store
-  kubectl create secret generic etcd-archive -n kube-system --from-literal=AWS_ACCESS_KEY_ID=… --from-literal=AWS_SECRET_ACCESS_KEY=…
-  kubectl etcd agent manifest --archive 's3://bucket/etcd?region=eu-central-1' --env-from etcd-archive \
-    --recipient age1… --recipient age1… --keep-within 48h --keep-daily 14 --image IMAGE | kubectl apply -f -
+const agentExample = `  # The continuous backup as a pod on a control plane node, into an object store; then apply it
+  kubectl etcd agent manifest --archive s3://bucket/etcd --env-from etcd-archive --recipient age1… --keep-within 48h --image IMAGE > agent.yaml
 
-  # Its lines
-  kubectl logs -n kube-system deploy/kubectl-etcd-agent -f`
+  # Into a folder that is mounted on the node
+  kubectl etcd agent manifest --archive /mnt/etcd-archive --recipient age1… --keep-within 48h --image IMAGE > agent.yaml`
 
 const agentLong = `Prints plain YAML that runs kubectl etcd backup --follow on a control plane node, so that the
 backup does not hang on a laptop. Members, certificates and the cluster's UID are looked up

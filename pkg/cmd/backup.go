@@ -31,10 +31,10 @@ const backupExample = `  # A verified snapshot in this folder, named etcd-<clust
   kubectl etcd backup --on-node -f snapshot.db
 
   # Every change from now on into an archive, a base every 30 minutes, until stopped
-  kubectl etcd backup --follow --archive /backup/etcd --recipient age1… --keep-within 48h --keep-daily 14
+  kubectl etcd backup --follow --archive archive --recipient age1… --keep-within 48h --keep-daily 14
 
   # One more base into an archive
-  kubectl etcd backup --archive s3://bucket/etcd --recipient age1…
+  kubectl etcd backup --archive archive --recipient age1…
 
   # Without the API server, and on into something else
   kubectl etcd backup -f - --endpoints https://10.0.0.1:2379 --cacert ca.crt --cert client.crt --key client.key | gzip > snapshot.db.gz`

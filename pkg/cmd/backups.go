@@ -15,10 +15,10 @@ import (
 )
 
 const backupsExample = `  # What can be restored?
-  kubectl etcd backups --archive /backup/etcd
+  kubectl etcd backups --archive archive
 
   # Every base
-  kubectl etcd backups --archive s3://bucket/etcd -o wide`
+  kubectl etcd backups --archive archive -o wide`
 
 const backupsLong = `Shows what an archive holds: its histories (timelines), and for each the moments that can be
 restored, with the gaps between. It needs no identity: names and the documents beside them tell.`

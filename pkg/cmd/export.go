@@ -15,10 +15,10 @@ import (
 )
 
 const exportExample = `  # A plain etcd snapshot of the newest moment
-  kubectl etcd export --archive /backup/etcd --identity archive-key.txt --latest -f snapshot.db
+  kubectl etcd export --archive archive --identity archive-key.txt --latest -f snapshot.db
 
   # Of a quarter of an hour ago
-  kubectl etcd export --archive /backup/etcd --identity archive-key.txt --to-time -15m -f snapshot.db`
+  kubectl etcd export --archive archive --identity archive-key.txt --to-time -15m -f snapshot.db`
 
 const exportLong = `Writes a plain etcd snapshot of any moment that an archive holds, which etcdutl accepts, and
 says how far it is proven to be what the cluster had. The file appears whole or not at all.

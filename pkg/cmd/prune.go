@@ -13,10 +13,10 @@ import (
 )
 
 const pruneExample = `  # What would go?
-  kubectl etcd prune --archive /backup/etcd --keep-within 48h --keep-daily 14 --dry-run
+  kubectl etcd prune --archive archive --keep-within 48h --keep-daily 14 --dry-run
 
   # Let it go
-  kubectl etcd prune --archive /backup/etcd --keep-within 48h --keep-daily 14 --yes`
+  kubectl etcd prune --archive archive --keep-within 48h --keep-daily 14 --yes`
 
 const pruneLong = `Takes out of an archive what no rule keeps. --keep-within and --keep-last keep every moment,
 the others a base of each period. The newest base of each timeline stays, with all that

@@ -34,8 +34,8 @@ const restoreExample = `  # What is there to restore from in this folder?
   kubectl etcd restore --from-file snapshot.db --out-dir restored --live
 
   # Out of an archive: the newest moment, or a quarter of an hour ago; the plan first
-  kubectl etcd restore --archive /backup/etcd --identity archive-key.txt --latest --out-dir restored --dry-run
-  kubectl etcd restore --archive /backup/etcd --identity archive-key.txt --to-time -15m --out-dir restored
+  kubectl etcd restore --archive archive --identity archive-key.txt --latest --out-dir restored --dry-run
+  kubectl etcd restore --archive archive --identity archive-key.txt --to-time -15m --out-dir restored
 
   # What a snapshot still holds of the time before it
   kubectl etcd restore --from-file snapshot.db --to-revision 12345 --out-dir restored

@@ -29,13 +29,13 @@ const tailExample = `  # What changes, as it happens
   kubectl etcd tail --cacert ca.crt --cert client.crt --key client.key
 
   # Who deleted it, and which revision is just before? Out of an archive
-  kubectl etcd tail --archive /backup/etcd --identity archive-key.txt --from -2h --deletes --resource deployments -n shop
+  kubectl etcd tail --archive archive --identity archive-key.txt --from -2h --deletes --resource deployments -n shop
 
   # Kubernetes' Events of yesterday, which Kubernetes itself has forgotten
-  kubectl etcd tail --archive /backup/etcd --identity archive-key.txt --from -30h --to -20h --resource events
+  kubectl etcd tail --archive archive --identity archive-key.txt --from -30h --to -20h --resource events
 
   # The changes alone into an archive that has a base
-  kubectl etcd tail --into /backup/etcd --recipient age1… --cacert ca.crt --cert client.crt --key client.key`
+  kubectl etcd tail --into archive --recipient age1… --cacert ca.crt --cert client.crt --key client.key`
 
 const tailLong = `Shows changes of etcd: live, or with --archive those that were captured. Each line has the
 revision, the time up to which it had happened, what was done, and to which object; restoring

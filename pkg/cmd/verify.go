@@ -14,13 +14,13 @@ import (
 )
 
 const verifyExample = `  # Read everything back, decrypt it, and check it
-  kubectl etcd verify --archive /backup/etcd --identity archive-key.txt
+  kubectl etcd verify --archive archive --identity archive-key.txt
 
   # Restore it as well, and compare with every hash that the cluster gave
-  kubectl etcd verify --archive /backup/etcd --identity archive-key.txt --deep
+  kubectl etcd verify --archive archive --identity archive-key.txt --deep
 
   # What can be checked without a secret key
-  kubectl etcd verify --archive /backup/etcd`
+  kubectl etcd verify --archive archive`
 
 const verifyLong = `Reads every object of an archive back: its checksums, that revisions follow one another, that
 each key's versions do, that segments name the ones before them. Without an identity only

@@ -3,15 +3,27 @@
 package e2e
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"filippo.io/age"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 	"github.com/kubectl-etcd/kubectl-etcd/test/cluster"
 )
 
@@ -24,6 +36,7 @@ type exampleRun struct {
 	env     string // what the example takes for granted
 	without string // a file of the folder that it makes itself
 	then    string // a command that fails unless the example did what it says
+	goesOn  bool   // until it is interrupted
 }
 
 const certificatesInEnv = "ETCDCTL_CACERT=ca.crt ETCDCTL_CERT=client.crt ETCDCTL_KEY=client.key"
@@ -53,11 +66,32 @@ var exampleRuns = map[string]exampleRun{
 		says: "plan: restore snapshot.db", then: "test ! -e restored"},
 	"kubectl etcd restore --from-file snapshot.db --out-dir restored --live": {
 		then: "test -f restored/node1/member/snap/db"},
+	"kubectl etcd restore --from-file snapshot.db --to-revision 12345 --out-dir restored": {exit: 1}, // it ends before
+	"kubectl etcd keygen -f archive-key.txt":                                              {without: "archive-key.txt", then: "grep -q AGE-SECRET-KEY archive-key.txt"},
+	"kubectl etcd backup --archive archive --recipient age1…":                             {env: certificatesInEnv, then: "test $(ls archive/*/main/*/*.info | wc -l) = 2"},
+	"kubectl etcd backup --follow --archive archive --recipient age1… --keep-within 48h --keep-daily 14": {
+		env: certificatesInEnv, goesOn: true, then: "ls archive/*/main/*/*.kseg.age"},
+	"kubectl etcd tail --cacert ca.crt --cert client.crt --key client.key": {goesOn: true, says: "leases kube-system/kube-scheduler"},
+	"kubectl etcd tail --into archive --recipient age1… --cacert ca.crt --cert client.crt --key client.key": {
+		goesOn: true, says: "segment", then: "ls archive/*/main/*/*.kseg.age"},
+	"kubectl etcd export --archive archive --identity archive-key.txt --latest -f snapshot.db": {
+		without: "snapshot.db", then: "etcdutl snapshot status snapshot.db"},
+	"kubectl etcd export --archive archive --identity archive-key.txt --to-time -15m -f snapshot.db": {
+		without: "snapshot.db", then: "etcdutl snapshot status snapshot.db"},
+	"kubectl etcd restore --archive archive --identity archive-key.txt --latest --out-dir restored --dry-run": {
+		says: "plan: restore revision", then: "test ! -e restored"},
+	"kubectl etcd restore --archive archive --identity archive-key.txt --to-time -15m --out-dir restored": {
+		then: "test -f restored/node1/member/snap/db"},
+	"kubectl etcd backups --archive archive":                                       {says: "every moment from revision"},
+	"kubectl etcd verify --archive archive --identity archive-key.txt --deep":      {says: "is whole"},
+	"kubectl etcd prune --archive archive --keep-within 48h --keep-daily 14 --yes": {says: "nothing to prune"},
+	"kubectl etcd agent manifest --archive s3://bucket/etcd --env-from etcd-archive --recipient age1… --keep-within 48h --image IMAGE > agent.yaml": {
+		then: "kubectl --kubeconfig /etc/kubernetes/admin.conf apply --dry-run=server -f agent.yaml"},
 }
 
 // TestExamples runs every example of every help on a control-plane node, by its shell,
-// word for word but for one placeholder: 10.0.0.1 behind --endpoints is the node's own
-// address. An example that was added to a help is run here without being named; one
+// word for word but for placeholders: 10.0.0.1 behind --endpoints is the node's own
+// address, age1… a public key, IMAGE an image. An example that was added to a help is run here without being named; one
 // that is named here and in no help fails.
 func TestExamples(t *testing.T) {
 	bench := newExampleBench(t)
@@ -124,7 +158,9 @@ type exampleBench struct {
 	node  *cluster.Node
 	dir   string // on the node
 	files string // on this machine
-	runs  int
+	// recipient stands in the place of age1…
+	recipient string
+	runs      int
 }
 
 func newExampleBench(t *testing.T) *exampleBench {
@@ -144,7 +180,54 @@ func newExampleBench(t *testing.T) *exampleBench {
 		copyFile(t, filepath.Join(shared.Certs(), name), filepath.Join(b.files, name))
 	}
 	copyFile(t, takeBackup(t).Path, filepath.Join(b.files, "snapshot.db"))
+	b.recipient = exampleArchive(t, b.files)
 	return b
+}
+
+// exampleArchive makes an archive of the shared cluster in a folder, that goes from half an
+// hour ago to ten minutes ago by its writer's clock, and the key that opens it.
+func exampleArchive(t *testing.T, dir string) (recipient string) {
+	t.Helper()
+	identity, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, "archive-key.txt"), identity.String()+"\n")
+	bucket, err := store.OpenBucket(t.Context(), filepath.Join(dir, "archive"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = bucket.Close() })
+	uid := kubectl(t, "get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}")
+	archive, err := store.NewArchive(bucket, store.ArchiveID{Name: "kubernetes-" + uid[:8], Etcd: "main"}, store.Keys{Recipients: []age.Recipient{identity.Recipient()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var ago, segments atomic.Int64
+	ago.Store(int64(30 * time.Minute))
+	err = backup.Follow(ctx, backup.ArchiveOptions{
+		Archive: archive, KubeSystemUID: uid, Every: time.Hour, Flush: time.Second, ScratchDir: t.TempDir(), Random: rand.Uint32,
+		Sources: []backup.Source{{Name: "etcd-node0", Client: member(t, "etcd-node0")}},
+		Now:     func() time.Time { return time.Now().Add(-time.Duration(ago.Load())) },
+		Inspect: func(ctx context.Context, r io.ReaderAt, size int64, at segment.Revision) (*backup.BaseContents, error) {
+			b, err := restore.InspectBase(ctx, r, size, at)
+			return (*backup.BaseContents)(b), err
+		},
+		OnNotice: func(n backup.Notice) {
+			switch {
+			case n.Base != nil:
+				ago.Store(int64(10 * time.Minute))
+			case n.Segment != nil && segments.Add(1) > 3:
+				cancel()
+			}
+		},
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	return identity.Recipient().String()
 }
 
 // run gives an example a folder of its own.
@@ -160,6 +243,10 @@ func (b *exampleBench) run(t *testing.T, line string, how exampleRun) {
 		}
 	}
 	text := strings.ReplaceAll(line, "--endpoints https://10.0.0.1:2379", "--endpoints https://"+b.node.IP+":2379")
+	text = strings.NewReplacer("age1…", b.recipient, "IMAGE", relayImageName).Replace(text)
+	if how.goesOn {
+		text, how.exit = "timeout --preserve-status -s INT 12 "+text, 130
+	}
 	got := finish(t, b.shell(t, dir, how.env, text), []string{line})
 	got.wantExit(t, how.exit)
 	got.wantStdout(t, how.says)
