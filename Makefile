@@ -10,7 +10,7 @@ NODES   ?= 3
 TESTCLUSTER = bin/testcluster
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-unit test-e2e lint bench demo clean image test-cluster-tool cluster cluster-kubeconfig cluster-certs cluster-shell cluster-down cluster-load
+.PHONY: help build test test-unit test-e2e soak lint bench demo clean image test-cluster-tool cluster cluster-kubeconfig cluster-certs cluster-shell cluster-down cluster-load
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +27,11 @@ test-unit: ## what needs no cluster
 
 # One package after the other: each may start a cluster.
 test-e2e: ## journeys on a real cluster of three control planes, and the cluster's own tests
-	go test -tags e2e -count=1 -p 1 -timeout 60m ./test/...
+	go test -tags e2e -count=1 -p 1 -timeout 60m ./test/cluster/... ./test/e2e/...
+
+SEEDS ?= 200
+soak: ## random work on real etcds, captured, restored and compared (SEEDS=200)
+	SEEDS=$(SEEDS) go test -race -count=1 -timeout 6h -v -run TestRandomWork ./test/property
 
 lint: ## golangci-lint, pinned in test/lint
 	go tool -modfile=test/lint/go.mod golangci-lint run --build-tags e2e ./...

@@ -153,7 +153,7 @@ func (r *run) follow() (stop func(int64)) {
 		reached.Broadcast()
 	}()
 	return func(revision int64) {
-		timeout := time.AfterFunc(20*time.Second, cancel)
+		timeout := time.AfterFunc(time.Minute, cancel)
 		mu.Lock()
 		for last < revision {
 			reached.Wait()
