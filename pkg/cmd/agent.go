@@ -40,7 +40,7 @@ type agentOptions struct {
 // newAgentCommand builds "kubectl etcd agent".
 func newAgentCommand(s *session) *cobra.Command {
 	c := &cobra.Command{
-		Use: "agent", Short: "Run the continuous backup inside the cluster", GroupID: groupBackup,
+		Use: "agent", Short: "Run the continuous backup inside the cluster", Long: agentLong, Example: agentExample, GroupID: groupBackup,
 		Args: onlyCommands, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newAgentManifestCommand(s))

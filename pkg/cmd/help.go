@@ -31,7 +31,7 @@ func writeHelp(c *cobra.Command) {
 }
 
 func usageLine(c *cobra.Command) string {
-	if c.HasParent() {
+	if c.HasParent() && !c.HasAvailableSubCommands() {
 		return c.UseLine()
 	}
 	return c.CommandPath() + " COMMAND [flags]"
@@ -41,7 +41,11 @@ func writeCommands(b *strings.Builder, c *cobra.Command) {
 	if !c.HasAvailableSubCommands() {
 		return
 	}
-	groups := append(c.Groups(), &cobra.Group{Title: "More"})
+	rest := "More"
+	if len(c.Groups()) == 0 {
+		rest = "Commands"
+	}
+	groups := append(c.Groups(), &cobra.Group{Title: rest})
 	for _, group := range groups {
 		title := "\n" + group.Title + ":\n"
 		for _, child := range c.Commands() {
