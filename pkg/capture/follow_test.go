@@ -1,0 +1,239 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
+)
+
+// following collects what Follow gives.
+type following struct {
+	mu      sync.Mutex
+	records []segment.Record
+	events  []Event
+	ended   chan error
+	cancel  context.CancelFunc
+}
+
+func startFollow(t *testing.T, sources []Source, at Point) *following {
+	ctx, cancel := context.WithCancel(t.Context())
+	f := &following{ended: make(chan error, 1), cancel: cancel}
+	t.Cleanup(cancel)
+	options := Options{Sources: sources, Every: 100 * time.Millisecond, Hashes: true, OnEvent: func(e Event) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.events = append(f.events, e)
+	}}
+	go func() {
+		f.ended <- Follow(ctx, at, options, func(r segment.Record) error {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.records = append(f.records, r)
+			return nil
+		})
+	}()
+	return f
+}
+
+// until waits for records, or events, that are as wanted.
+func (f *following) until(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		f.mu.Lock()
+		ok := is()
+		f.mu.Unlock()
+		if ok {
+			return
+		}
+		if time.Now().After(end) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			t.Fatalf("waited in vain for %s: %+v", what, f.records)
+		}
+	}
+}
+
+func (f *following) last() (last segment.Revision) {
+	for _, r := range f.records {
+		if c, ok := r.(segment.Change); ok {
+			last = c.Revision
+		}
+	}
+	return last
+}
+
+func sourcesOf(cluster *etcdtest.Cluster) (list []Source) {
+	for i, c := range cluster.Clients() {
+		list = append(list, Source{cluster.Members[i].Name, c})
+	}
+	return list
+}
+
+func headOf(t *testing.T, c *etcd.Client) Point {
+	t.Helper()
+	head, cluster, err := look(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Point{Revision: head, Cluster: cluster, Time: time.Now()}
+}
+
+// TestFollowSurvives: members stop and come back one after the other; no revision is missing.
+func TestFollowSurvives(t *testing.T) {
+	cluster := etcdtest.Start(t, 3, etcdtest.Options{})
+	clients := cluster.Clients()
+	start := headOf(t, clients[0])
+	f := startFollow(t, sourcesOf(cluster), start)
+	writes := 0
+	for _, m := range cluster.Members {
+		m.Stop()
+		alive := clients[(slices.Index(cluster.Members, m)+1)%3]
+		for range 10 {
+			for try := 0; ; try++ {
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				_, err := alive.Raw().Put(ctx, "k", fmt.Sprint(writes))
+				cancel()
+				if err == nil {
+					break
+				}
+				if try > 50 {
+					t.Fatal(err)
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			writes++
+		}
+		m.Start()
+	}
+	end := headOf(t, clients[0]).Revision
+	f.until(t, "every change", func() bool { return f.last() >= end })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	next := start.Revision + 1
+	for _, r := range f.records {
+		if c, ok := r.(segment.Change); ok {
+			if c.Revision != next {
+				t.Fatalf("revision %d comes where %d should", c.Revision, next)
+			}
+			next++
+		}
+	}
+}
+
+// TestNotes: leases stand before the changes that name them, compactions and hashes come.
+func TestNotes(t *testing.T) {
+	cluster := etcdtest.Start(t, 3, etcdtest.Options{})
+	c := cluster.Clients()[0].Raw()
+	f := startFollow(t, sourcesOf(cluster), headOf(t, cluster.Clients()[0]))
+	lease, err := c.Grant(t.Context(), 500)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Put(t.Context(), "leased", "v", clientv3.WithLease(lease.ID)); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		etcdtest.Put(t, c, "k", "v")
+	}
+	time.Sleep(400 * time.Millisecond) // the first look at compactions learns where it stands
+	head := headOf(t, cluster.Clients()[0]).Revision
+	if _, err := c.Compact(t.Context(), int64(head-3), clientv3.WithCompactPhysical()); err != nil {
+		t.Fatal(err)
+	}
+	hashes := func() (list []segment.Hash) {
+		for _, r := range f.records {
+			if h, ok := r.(segment.Hash); ok {
+				list = append(list, h)
+			}
+		}
+		return list
+	}
+	f.until(t, "the hashes of three members", func() bool { return len(hashes()) >= 3 })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at := slices.Index(f.records, segment.Record(segment.Lease{ID: segment.LeaseID(lease.ID), TTL: 500}))
+	if at < 0 {
+		t.Fatal("the lease is not told of")
+	}
+	for _, r := range f.records[:at] {
+		if change, ok := r.(segment.Change); ok && leaseOf(change.Events[0]) != 0 {
+			t.Error("a change names the lease before it is told of")
+		}
+	}
+	if !slices.Contains(f.records, segment.Record(segment.Compact{Revision: head - 3})) {
+		t.Errorf("the compaction at %d is not told of", head-3)
+	}
+	for _, h := range hashes() {
+		if h.Revision != head-3 || h.Hash != hashes()[0].Hash {
+			t.Errorf("hash %+v, want that of %d, and all alike", h, head-3)
+		}
+	}
+	agreed := slices.ContainsFunc(f.events, func(e Event) bool { return e.Agree == 3 && e.Voters == 3 && e.Attested.Revision == head-3 })
+	if !agreed {
+		t.Errorf("that three agree is not told: %+v", f.events)
+	}
+}
+
+// TestRefusals: where the changes can't go on, it is said why.
+func TestRefusals(t *testing.T) {
+	cluster := etcdtest.Start(t, 1, etcdtest.Options{})
+	client := cluster.Clients()[0]
+	for range 30 {
+		etcdtest.Put(t, client.Raw(), "k", "v")
+	}
+	here := headOf(t, client)
+	if _, err := client.Raw().Compact(t.Context(), int64(here.Revision-5), clientv3.WithCompactPhysical()); err != nil {
+		t.Fatal(err)
+	}
+	digest := segment.Digest{1}
+	for name, test := range map[string]struct {
+		at   Point
+		want error
+	}{
+		"another cluster":            {Point{Revision: here.Revision, Cluster: here.Cluster + 1}, ErrFork},
+		"ahead of etcd":              {Point{Revision: here.Revision + 100, Change: digest}, ErrFork},
+		"other events there":         {Point{Revision: here.Revision - 1, Change: digest}, ErrFork},
+		"compacted":                  {Point{Revision: here.Revision - 10, Change: digest}, ErrCompacted},
+		"compacted at that very one": {Point{Revision: here.Revision - 6, Change: digest}, ErrCompacted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := startFollow(t, sourcesOf(cluster), test.at)
+			select {
+			case err := <-f.ended:
+				if !errors.Is(err, test.want) {
+					t.Errorf("it ended with %v, want %v", err, test.want)
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatal("it goes on")
+			}
+		})
+	}
+	t.Run("the caller's own error", func(t *testing.T) {
+		mine := errors.New("mine")
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		go func() {
+			time.Sleep(200 * time.Millisecond)
+			_, _ = client.Raw().Put(ctx, "k", "v")
+		}()
+		err := Follow(ctx, headOf(t, client), Options{Sources: sourcesOf(cluster)}, func(r segment.Record) error {
+			if _, ok := r.(segment.Change); ok {
+				return mine
+			}
+			return nil
+		})
+		if !errors.Is(err, mine) {
+			t.Errorf("Follow = %v, want the caller's error", err)
+		}
+	})
+}
