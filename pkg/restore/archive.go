@@ -22,7 +22,8 @@ func FetchBase(ctx context.Context, a *store.Archive, timeline store.TimelineID,
 	if err := writeFile(ctx, path, r); err != nil {
 		return nil, errors.Join(err, removeUnlessThere(path, err))
 	}
-	s, err := Open(ctx, path)
+	// What was read had the sha256 of .info: it is not made a second time.
+	s, err := open(ctx, path, func(context.Context, io.ReaderAt, int64) (string, error) { return b.Info.SHA256, nil })
 	if err == nil && segment.Revision(s.Contents.Revision) != b.Info.Last {
 		err = fmt.Errorf("%w: it ends at revision %d, and its .info tells %d", store.ErrDamaged, s.Contents.Revision, b.Info.Last)
 	}

@@ -35,6 +35,9 @@ func TestContract(t *testing.T) {
 		}
 		contract(t, bucket)
 		err = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
 			info, err := os.Stat(path)
 			if want := map[bool]os.FileMode{false: 0o600, true: 0o700}[d.IsDir()]; err != nil || info.Mode().Perm() != want {
 				t.Errorf("%s has the mode %s, %v", path, info.Mode(), err)
