@@ -105,6 +105,7 @@ func (o *backupOptions) addArchiveFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.follow, "follow", false, "go on until stopped: a base every --every, all changes every --flush")
 	flags.DurationVar(&o.every, "every", 30*time.Minute, "with --follow: how often a base is taken")
 	flags.DurationVar(&o.flush, "flush", 10*time.Second, "with --follow: how often changes are put; at most so much is lost")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "with --archive: measure what a continuous backup would mean here; nothing is written")
 	flags.StringVar(&o.scratchDir, "scratch-dir", "", "folder for what is read back and what waits for the archive, encrypted and without a name (default the user's cache)")
 	flags.StringVar(&o.spoolMax, "spool-max", "1GiB", "with --follow: how much may wait for the archive before it is given up")
 	flags.StringVar(&o.rate, "rate", "0", "bytes of a base in a second, as 20MB; 0: as fast as it goes")

@@ -29,6 +29,7 @@ const minEvery = 5 * time.Minute
 type archiving struct {
 	archiveFlags
 	follow      bool
+	dryRun      bool
 	every       time.Duration
 	flush       time.Duration
 	scratchDir  string
@@ -55,6 +56,8 @@ func (o *backupOptions) completeArchive() (err error) {
 	switch {
 	case given && o.file != "":
 		return usagef("-f and --archive exclude each other: a file, or an archive")
+	case o.dryRun && o.location == "":
+		return usagef("--dry-run is about an archive: say which with --archive")
 	case o.follow && o.location == "":
 		return usagef("--follow goes into an archive: say which with --archive")
 	case !o.toArchive():
@@ -72,6 +75,9 @@ func (o *backupOptions) completeArchive() (err error) {
 	}
 	if err := o.keep.complete(); err != nil {
 		return err
+	}
+	if o.dryRun {
+		return nil
 	}
 	if o.follow && o.keep.rules.IsZero() && !o.keep.all {
 		return withHint(usagef("--follow adds a base every %s for ever: say how long they are kept", o.every),
@@ -98,6 +104,9 @@ func parseBytes(text string) (int64, error) {
 
 // runArchive adds a base, or follows.
 func (o *backupOptions) runArchive(ctx context.Context, r *reach, sources []backup.Source) (err error) {
+	if o.dryRun {
+		return o.outlook(ctx, r, sources)
+	}
 	options, closeArchive, err := o.archiveOptions(ctx, r, sources)
 	if err != nil {
 		return err

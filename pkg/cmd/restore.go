@@ -37,6 +37,9 @@ const restoreExample = `  # What is there to restore from in this folder?
   kubectl etcd restore --archive archive --identity archive-key.txt --latest --out-dir restored --dry-run
   kubectl etcd restore --archive archive --identity archive-key.txt --to-time -15m --out-dir restored
 
+  # What one member of a lost cluster still has on its disk, its log included
+  kubectl etcd restore --from-data-dir /mnt/node1/var/lib/etcd --out-dir restored
+
   # What a snapshot still holds of the time before it
   kubectl etcd restore --from-file snapshot.db --to-revision 12345 --out-dir restored
 
@@ -58,6 +61,7 @@ type restoreOptions struct {
 	archiveFlags
 	momentFlags
 	fromFile       string
+	fromDataDir    string
 	dataDir        string
 	member         string
 	outDir         string
@@ -96,6 +100,7 @@ func newRestoreCommand(s *session) *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.StringVar(&o.fromFile, "from-file", "", "the snapshot to restore; with --to-revision, an earlier revision that is still in it")
+	flags.StringVar(&o.fromDataDir, "from-data-dir", "", "what survived: a stopped member's data directory, its log applied to the end, or up to --to-revision")
 	o.addReader(flags)
 	o.addMoment(flags)
 	flags.StringVar(&o.dataDir, "data-dir", "", "make this one data directory, with --member: DIR/member/snap/db …")
@@ -126,9 +131,9 @@ func (o *restoreOptions) complete() (err error) {
 	if err := o.completeSource(); err != nil {
 		return err
 	}
-	if o.fromFile == "" && o.location == "" {
+	if o.fromFile == "" && o.location == "" && o.fromDataDir == "" {
 		if o.dataDir != "" || o.outDir != "" || o.member != "" || o.dryRun {
-			return usagef("--from-file FILE or --archive LOCATION is missing: what is to be restored?")
+			return usagef("--from-file FILE, --archive LOCATION or --from-data-dir DIR is missing: what is to be restored?")
 		}
 		return nil
 	}
@@ -197,7 +202,7 @@ func parseInitialCluster(text string) ([]restore.Target, error) {
 }
 
 func (o *restoreOptions) run(ctx context.Context) (err error) {
-	if o.fromFile == "" && o.location == "" {
+	if o.fromFile == "" && o.location == "" && o.fromDataDir == "" {
 		return o.list(ctx)
 	}
 	source, err := o.open(ctx)
@@ -262,7 +267,7 @@ func (o *restoreOptions) printPlan(plan *restore.Plan) error {
 }
 
 func (o *restoreOptions) printReport(report *restore.Report, found running, source *restoreSource) error {
-	done := restored{Report: *report, Made: source.made, Undone: source.loss, Others: o.others(&report.Plan), Next: o.steps(&report.Plan, found)}
+	done := restored{Report: *report, Made: source.made, Undone: source.loss, Salvaged: source.salvaged, Others: o.others(&report.Plan), Next: o.steps(&report.Plan, found)}
 	if o.format.Structured() {
 		return o.format.Print(o.Out, render.Object{Kind: "Restore", Name: report.Plan.Token, Value: done})
 	}
@@ -292,10 +297,11 @@ func (o *restoreOptions) steps(plan *restore.Plan, found running) []restore.Step
 // restored is what was made, and what to do with it.
 type restored struct {
 	restore.Report
-	Made   *made               `json:"made,omitempty"`         // of an archive, or of a snapshot's past
-	Undone *restore.LossReport `json:"undone,omitempty"`       // what was captured after that moment
-	Others []other             `json:"otherMembers,omitempty"` // that were not made
-	Next   []restore.Step      `json:"nextSteps,omitempty"`    // none while there are others to be made
+	Made     *made               `json:"made,omitempty"`         // of an archive, or of a snapshot's past
+	Salvaged *restore.Salvaged   `json:"salvaged,omitempty"`     // of a data directory
+	Undone   *restore.LossReport `json:"undone,omitempty"`       // what was captured after that moment
+	Others   []other             `json:"otherMembers,omitempty"` // that were not made
+	Next     []restore.Step      `json:"nextSteps,omitempty"`    // none while there are others to be made
 }
 
 // kubectl is argv with the flags that reach the cluster that this command was pointed at.

@@ -22,6 +22,7 @@ type restoreSource struct {
 	scratch  string            // to be removed
 	archive  *archiveSource
 	made     *made
+	salvaged *restore.Salvaged
 	loss     *restore.LossReport
 }
 
@@ -34,6 +35,13 @@ func (o *restoreOptions) completeSource() error {
 		}
 	}
 	switch {
+	case o.fromDataDir != "" && (o.fromFile != "" || given):
+		return usagef("--from-data-dir, --from-file and --archive exclude each other")
+	case o.fromDataDir != "" && (o.latest || o.toTime != ""):
+		return usagef("--latest and --to-time are for an archive: a data directory knows revisions, --to-revision")
+	case o.fromDataDir != "":
+		o.location = ""
+		return nil
 	case o.fromFile != "" && given:
 		return usagef("--from-file and --archive exclude each other")
 	case o.fromFile != "" && (o.latest || o.toTime != ""):
@@ -64,6 +72,9 @@ func (o *restoreOptions) open(ctx context.Context) (_ *restoreSource, err error)
 	}
 	if o.fromFile != "" {
 		return s, o.rewind(ctx, s, path)
+	}
+	if o.fromDataDir != "" {
+		return s, o.salvage(ctx, s, path)
 	}
 	etcdName := o.name
 	if s.archive, err = o.openSource(ctx, o.session, etcdName, o.when); err != nil {
@@ -100,6 +111,17 @@ func (o *restoreOptions) rewind(ctx context.Context, s *restoreSource, path stri
 	}
 	s.made = &made{moment, &restore.Proof{Reason: "a snapshot alone carries none"}}
 	s.label = fmt.Sprintf("%s, revision %d", o.fromFile, o.toRevision)
+	s.snapshot, err = restore.Open(ctx, path)
+	return err
+}
+
+// salvage makes what a surviving data directory holds.
+func (o *restoreOptions) salvage(ctx context.Context, s *restoreSource, path string) (err error) {
+	s.scratch = path
+	if s.salvaged, err = restore.Salvage(ctx, o.fromDataDir, o.toRevision, path); err != nil {
+		return err
+	}
+	s.label = fmt.Sprintf("%s, revision %d", o.fromDataDir, s.salvaged.Revision)
 	s.snapshot, err = restore.Open(ctx, path)
 	return err
 }

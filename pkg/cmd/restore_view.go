@@ -112,6 +112,9 @@ func viewRestore(s *render.Screen, r restored) {
 	if r.Made != nil {
 		viewMade(s, r.Made)
 	}
+	if r.Salvaged != nil {
+		viewSalvaged(s, r.Salvaged)
+	}
 	if r.Undone != nil {
 		viewLoss(s, r.Undone, segment.Revision(r.Undone.Last))
 	}
@@ -183,4 +186,15 @@ func shellJoin(argv []string) string {
 		words[i] = shellQuote(word)
 	}
 	return strings.Join(words, " ")
+}
+
+// viewSalvaged says how far the log went beyond the database, and what is not sure of it.
+func viewSalvaged(s *render.Screen, r *restore.Salvaged) {
+	fact(s, "salvaged", "the database went to revision %d, its log to %d: %d entries applied", r.Database, r.Revision, r.Entries)
+	if r.Beyond > 0 {
+		fact(s, "", "%d of them this member had not heard to be committed; among them are writes that others acknowledged, and perhaps some that never were", r.Beyond)
+	}
+	if r.Left > 0 {
+		fact(s, "left out", "%d entries after that revision", r.Left)
+	}
 }

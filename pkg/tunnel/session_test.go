@@ -25,11 +25,13 @@ func startSession(t *testing.T, pingPeriod time.Duration, pod func(httpstream.St
 		t.Fatal(err)
 	}
 	go func() {
-		for range 2 { // they come in any order
+		var data httpstream.Stream
+		for range 2 { // they come in any order, and nothing is sent before both are there
 			if stream := <-n.streams; stream.Headers().Get(corev1.StreamType) == corev1.StreamTypeData {
-				pod(stream)
+				data = stream
 			}
 		}
+		pod(data)
 	}()
 	s, err := openSession(wire{Conn: network, reader: network, network: network}, target{testPod, 2379}, pingPeriod)
 	if err != nil {

@@ -172,9 +172,9 @@ func (b *archiveBench) capture(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stdout, "capture at %.0f puts/s: put p99 %s, alone %s (%.2f times); lag p50 %s p99 %s max %s; %.0f MB of anonymous memory\n",
+	_, err = fmt.Fprintf(os.Stdout, "capture at %.0f puts/s: put p99 %s, alone %s (%.2f times); lag p50 %s p99 %s max %s; %.0f MB of anonymous memory\n",
 		rate, p(followed, 99), p(alone, 99), float64(p(followed, 99))/float64(p(alone, 99)), p(lags, 50), p(lags, 99), p(lags, 100), memory)
-	return nil
+	return err
 }
 
 // write puts from 32 clients at once.
@@ -303,8 +303,8 @@ func (b *archiveBench) sizes(ctx context.Context) error {
 	for _, s := range c.Segments {
 		size += s.Size
 	}
-	fmt.Fprintf(os.Stdout, "segments: %d bytes, the same events as JSON with base64, gzipped: %d (%.2f)\n", size, out.Len(), float64(size)/float64(out.Len()))
-	return nil
+	_, err = fmt.Fprintf(os.Stdout, "segments: %d bytes, the same events as JSON with base64, gzipped: %d (%.2f)\n", size, out.Len(), float64(size)/float64(out.Len()))
+	return err
 }
 
 // restore compares our restore, in a process of its own, with a client that replays.
@@ -326,9 +326,9 @@ func (b *archiveBench) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stdout, "restore of %d keys and %d events: %s (%s of CPU, %.0f MB of anonymous memory at most); a client's replay of the events alone: %s, %.1f times as long (with the base made ready besides: %s)\n",
+	_, err = fmt.Fprintf(os.Stdout, "restore of %d keys and %d events: %s (%s of CPU, %.0f MB of anonymous memory at most); a client's replay of the events alone: %s, %.1f times as long (with the base made ready besides: %s)\n",
 		b.keys, b.events, ours.Round(time.Millisecond), usage.Round(time.Millisecond), memory, replayed.Round(time.Millisecond), float64(replayed)/float64(ours), base.Round(time.Millisecond))
-	return nil
+	return err
 }
 
 // replay applies every event as a client does: one Txn a revision, to an etcd in this process
