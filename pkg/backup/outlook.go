@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/capture"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
 )
