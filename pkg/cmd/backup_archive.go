@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -95,8 +96,8 @@ func parseBytes(text string) (int64, error) {
 		"": 1, "B": 1, "K": 1e3, "KB": 1e3, "M": 1e6, "MB": 1e6, "G": 1e9, "GB": 1e9, "T": 1e12, "TB": 1e12,
 		"Ki": 1 << 10, "KiB": 1 << 10, "Mi": 1 << 20, "MiB": 1 << 20, "Gi": 1 << 30, "GiB": 1 << 30, "Ti": 1 << 40, "TiB": 1 << 40,
 	}[unit]
-	var value float64
-	if _, err := fmt.Sscanf(number+" ", "%g ", &value); err != nil || !ok || value < 0 {
+	value, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if err != nil || !ok || value < 0 {
 		return 0, fmt.Errorf("%q is no size like 1GiB", text)
 	}
 	return int64(value * factor), nil

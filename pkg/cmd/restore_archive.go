@@ -81,7 +81,8 @@ type archiveSource struct {
 	archive *store.Archive
 	close   func() error
 	plan    *restore.ArchivePlan
-	highest int64 // of all timelines
+	asked   time.Time // of --to-time; else zero
+	highest int64     // of all timelines
 }
 
 // openSource finds the moment in the archive.
@@ -94,7 +95,7 @@ func (f *archiveFlags) openSource(ctx context.Context, s *session, etcdName stri
 	if err != nil {
 		return nil, err
 	}
-	source := &archiveSource{archive: a, close: closeArchive}
+	source := &archiveSource{archive: a, close: closeArchive, asked: when.Time}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, closeArchive())
@@ -211,14 +212,22 @@ func scratchBeside(target string) (string, error) {
 func viewMoment(s *render.Screen, a *archiveSource, now time.Time) {
 	p := a.plan
 	fact(s, "archive", "%s, timeline %s", a.archive.Location(), p.Timeline.ID)
+	if !a.asked.IsZero() {
+		fact(s, "asked for", "%s", momentText(a.asked, now))
+	}
 	fact(s, "moment", "revision %d", p.Revision)
-	fact(s, "newest", "revision %d at %s (%s, %s ago)", p.Newest, render.Time(p.NewestTime), p.NewestTime.Local().Format("15:04:05 MST"), render.Duration(now.Sub(p.NewestTime).Round(time.Second)))
+	fact(s, "newest", "revision %d at %s", p.Newest, momentText(p.NewestTime, now))
 	base := p.Chain.Base
 	fact(s, "base", "revision %d of %s, from %s", base.Info.Last, render.Time(base.Time), base.Info.Member)
 	if base.Info.Last > p.Revision {
 		fact(s, "rewound", "from the base's revision %d: leases that were revoked since are not known", base.Info.Last)
 	}
 	fact(s, "reads", "%d objects, %s", 1+len(p.Chain.Segments), render.Bytes(p.Bytes))
+}
+
+// momentText is a time as it is written in the archive, as it was here, and how long ago.
+func momentText(t, now time.Time) string {
+	return fmt.Sprintf("%s (%s, %s ago)", render.Time(t), t.Local().Format("Mon 15:04:05 MST"), render.Duration(now.Sub(t).Round(time.Second)))
 }
 
 func viewMade(s *render.Screen, m *made) {

@@ -41,6 +41,7 @@ type Reading struct {
 	segments []store.Segment
 
 	current *store.SegmentReader
+	before  *segment.Envelope                   // of the segment before
 	last    segment.Revision                    // that was given
 	overlap map[segment.Revision]segment.Digest // of what the next segment begins with
 }
@@ -83,9 +84,28 @@ func (r *Reading) open() (err error) {
 	if err := r.ctx.Err(); err != nil {
 		return err
 	}
+	name := r.segments[0].String()
 	r.current, err = r.archive.OpenSegment(r.ctx, r.timeline, r.segments[0])
 	r.segments = r.segments[1:]
-	return err
+	if err != nil {
+		return err
+	}
+	if err := follow(r.before, r.current.Envelope); err != nil {
+		return fmt.Errorf("read %s: %w", name, errors.Join(err, r.Close()))
+	}
+	r.before = r.current.Envelope
+	return nil
+}
+
+// follow: where one writer's segments follow one another, the later names the earlier.
+func follow(before, e *segment.Envelope) error {
+	if before == nil || e.Before.IsZero() || before.Writer != e.Writer || before.Summary.Last+1 != e.Summary.First {
+		return nil
+	}
+	if before.Digest() != e.Before {
+		return fmt.Errorf("%w: its writer had another segment before it", store.ErrDamaged)
+	}
+	return nil
 }
 
 // see tells whether a record was given already, by the segment before.
