@@ -37,6 +37,8 @@ func TakeBase(ctx context.Context, options ArchiveOptions) (*BaseNotice, error) 
 	if err := s.locate(ctx); err != nil {
 		return nil, err
 	}
+	// No watch compares what the cluster shows: the base has to.
+	s.single, s.pending = true, s.place.point.Revision > 0
 	return s.base().take(ctx)
 }
 
@@ -69,6 +71,7 @@ type session struct {
 	identity segment.Identity
 	telling  sync.Mutex
 	reason   error       // why the capture could not go on where it was
+	single   bool        // one base is taken, and nothing is followed
 	disagree atomic.Bool // members hold different data: no base is taken any more
 
 	place    *place
@@ -188,6 +191,8 @@ func (s *session) base() *base {
 func (s *session) settle(ctx context.Context, _ store.Mark, c *BaseContents) (store.TimelineID, error) {
 	was := s.place.point
 	switch {
+	case segment.Revision(c.Contents.CompactRevision) >= was.Revision && s.single && len(s.place.contents.Segments) == 0:
+		return s.timeline, nil // of bases alone each stands for itself
 	case segment.Revision(c.Contents.CompactRevision) >= was.Revision:
 		detail := fmt.Sprintf("the base goes back to revision %d, and the archive ended at %d", c.Contents.CompactRevision, was.Revision)
 		return s.newTimeline(ctx, store.Gap, detail)
@@ -350,6 +355,7 @@ func (s *session) holdOff() time.Duration {
 // finish puts what was captured, bounded in time when it is the caller who ends.
 func (s *session) finish(ctx context.Context, rec *recorder, err error) error {
 	if sealErr := rec.due(true); sealErr != nil {
+		s.up.discard()
 		return errors.Join(err, sealErr)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastPut)

@@ -68,6 +68,11 @@ func (o *backupOptions) completeArchive() (err error) {
 	case o.flush < time.Second:
 		return usagef("--flush %s: at least 1s", o.flush)
 	}
+	if o.follow {
+		if err := o.linesOnly("--follow"); err != nil {
+			return err
+		}
+	}
 	if o.spoolBytes, err = parseBytes(o.spoolMax); err != nil {
 		return usagef("--spool-max: %w", err)
 	}
@@ -313,6 +318,9 @@ func (o *backupOptions) followInto(ctx context.Context, options backup.ArchiveOp
 	}
 	err = backup.Follow(ctx, options)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		if !errors.Is(context.Canceled, err) { // not that alone
+			log.line(o.now(), "error", err.Error(), nil)
+		}
 		log.line(o.now(), "stopped", "", map[string]any{})
 		return context.Canceled
 	}

@@ -116,6 +116,14 @@ func (w logWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
+// linesOnly is for what goes on and on: a line for each thing, as text or as JSON.
+func (s *session) linesOnly(what string) error {
+	if s.format.Structured() && s.output != "json" {
+		return usagef("%s writes a line for each thing that happens: -o text or -o json", what)
+	}
+	return nil
+}
+
 // screen is the view's paper on stdout.
 func (s *session) screen() *render.Screen { return s.screenOn(s.Out) }
 

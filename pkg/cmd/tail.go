@@ -97,6 +97,9 @@ func (o *tailOptions) complete(args []string) error {
 	case !given && (o.from != "" || o.to != ""):
 		return usagef("--from and --to are for --archive: a live tail begins now")
 	}
+	if err := o.linesOnly("tail"); err != nil {
+		return err
+	}
 	if _, err := path.Match(o.object, ""); err != nil {
 		return usagef("--name %q is no pattern", o.object)
 	}

@@ -32,7 +32,7 @@ func ParseFormat(text string) (Format, error) {
 		return Format{}, fmt.Errorf("output format %q is none of %s", text, Formats)
 	}
 	switch name {
-	case "":
+	case "", "text":
 		return Format{}, nil
 	case "wide":
 		return Format{Wide: true}, nil

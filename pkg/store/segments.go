@@ -43,8 +43,11 @@ func (a *Archive) PutIdle(ctx context.Context, timeline TimelineID, m Mark) erro
 	return a.unlessSame(ctx, key, 0, err)
 }
 
+// unlessSame takes an error for none where the object is there as it should be. An object
+// store makes it appear whole, and may refuse a second put in its own words; of a folder only
+// ErrExists tells that it came to its end.
 func (a *Archive) unlessSame(ctx context.Context, key string, size int64, err error) error {
-	if !isExists(err) {
+	if err == nil || ctx.Err() != nil || !isExists(err) && a.bucket.dir != "" {
 		return err
 	}
 	attributes, attrErr := a.bucket.Attributes(ctx, key)
