@@ -69,7 +69,6 @@ type session struct {
 	options  ArchiveOptions
 	writer   segment.WriterID
 	identity segment.Identity
-	telling  sync.Mutex
 	reason   error       // why the capture could not go on where it was
 	single   bool        // one base is taken, and nothing is followed
 	disagree atomic.Bool // members hold different data: no base is taken any more
@@ -89,7 +88,18 @@ func newSession(ctx context.Context, options ArchiveOptions) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	options.OnNotice = oneAtATime(options.OnNotice)
 	return &session{options: options, writer: segment.WriterID(options.Random()), identity: identity}, nil
+}
+
+// oneAtATime keeps what several goroutines tell apart.
+func oneAtATime(tell func(Notice)) func(Notice) {
+	var mu sync.Mutex
+	return func(n Notice) {
+		mu.Lock()
+		defer mu.Unlock()
+		tell(n)
+	}
 }
 
 // again: such an end only means that the capture has to begin anew, with a base.
@@ -217,10 +227,7 @@ func (s *session) follow(ctx context.Context) error {
 	return s.finish(ctx, rec, err)
 }
 
-// tell tells of one thing at a time.
 func (s *session) tell(n Notice) {
-	s.telling.Lock()
-	defer s.telling.Unlock()
 	n.Time = s.options.Now()
 	s.options.OnNotice(n)
 }

@@ -84,6 +84,11 @@ func openObjects(ctx context.Context, u *url.URL) (*Bucket, error) {
 	if u.Scheme == "s3" && query.Get("region") == "" && os.Getenv("AWS_REGION") == "" && query.Get("endpoint") != "" {
 		query.Set("region", "us-east-1") // what S3's own signature wants and no other server looks at
 	}
+	if u.Scheme == "s3" && query.Get("response_checksum_validation") == "" {
+		// Every object has checksums of its own; the SDK would say on stderr where it can't
+		// check S3's, as of what came in parts.
+		query.Set("response_checksum_validation", "when_required")
+	}
 	opened.Path, opened.RawQuery = "", query.Encode()
 	b, err := blob.OpenBucket(ctx, opened.String())
 	if err != nil {

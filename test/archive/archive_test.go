@@ -3,12 +3,14 @@
 package archive
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -269,6 +271,20 @@ func restoreOne(t *testing.T, archive *store.Archive, c *store.Contents, revisio
 // errWrong: what was restored without an error is not what the server had.
 var errWrong = errors.New("WRONG DATA")
 
+// spawn starts a writer in a process of its own.
+func (a *archived) spawn(endpoint, scratch string, every time.Duration) (*exec.Cmd, *bytes.Buffer) {
+	a.t.Helper()
+	c := exec.Command(os.Args[0])
+	c.Env = append(os.Environ(), "ARCHIVE_TEST_WRITER="+a.location, "ARCHIVE_TEST_RECIPIENT="+a.identity.Recipient().String(),
+		"ARCHIVE_TEST_ENDPOINT="+endpoint, "ARCHIVE_TEST_SCRATCH="+scratch, "ARCHIVE_TEST_EVERY="+every.String())
+	var out bytes.Buffer
+	c.Stderr = &out
+	if err := c.Start(); err != nil {
+		a.t.Fatal(err)
+	}
+	return c, &out
+}
+
 // beWriter follows into a folder until it is killed.
 func beWriter(location string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -289,8 +305,12 @@ func beWriter(location string) error {
 	if err != nil {
 		return err
 	}
+	every, err := time.ParseDuration(os.Getenv("ARCHIVE_TEST_EVERY"))
+	if err != nil {
+		return err
+	}
 	err = backup.Follow(ctx, backup.ArchiveOptions{
-		Archive: archive, Sources: sourcesOf([]*etcd.Client{client}), Every: 300 * time.Millisecond, Flush: 30 * time.Millisecond,
+		Archive: archive, Sources: sourcesOf([]*etcd.Client{client}), Every: every, Flush: every / 10, SpoolMax: 8 << 30,
 		ScratchDir: os.Getenv("ARCHIVE_TEST_SCRATCH"), Inspect: inspect, Random: rand.Uint32,
 	})
 	if err != nil && ctx.Err() == nil {

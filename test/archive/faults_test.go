@@ -136,14 +136,7 @@ func TestKilledWriter(t *testing.T) {
 	w := truth{}
 	w.puts(t, client, 3)
 	for range 50 {
-		c := exec.Command(os.Args[0])
-		c.Env = append(os.Environ(), "ARCHIVE_TEST_WRITER="+a.location, "ARCHIVE_TEST_RECIPIENT="+a.identity.Recipient().String(),
-			"ARCHIVE_TEST_ENDPOINT="+cluster.Members[0].ClientURL, "ARCHIVE_TEST_SCRATCH="+scratch)
-		var out bytes.Buffer
-		c.Stderr = &out
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
+		c, out := a.spawn(cluster.Members[0].ClientURL, scratch, 300*time.Millisecond)
 		until := time.Now().Add(time.Duration(50+rand.IntN(500)) * time.Millisecond)
 		for time.Now().Before(until) {
 			w.puts(t, client, 1)
