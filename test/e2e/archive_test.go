@@ -16,8 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/client-go/tools/clientcmd"
+
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/test/cluster"
+	"github.com/kubectl-etcd/kubectl-etcd/test/cluster/load"
 	"github.com/kubectl-etcd/kubectl-etcd/test/cluster/walk"
 )
 
@@ -115,11 +118,13 @@ func TestArchiveJourney(t *testing.T) {
 	f := follow(t, append([]string{"--archive", archive, "--recipient", made.Recipient}, certFlags()...)...)
 	f.seen("base", func(map[string]any) bool { return true })
 
+	stopLoad := underLoad(t)
 	kubectl(t, "create", "namespace", "shop")
 	for i := range 5 {
 		kubectl(t, "create", "configmap", "-n", "shop", fmt.Sprintf("before-%d", i), "--from-literal=made=before")
 	}
 	disturbEtcd(t)
+	stopLoad()
 	kubectl(t, "create", "configmap", "-n", "shop", "last", "--from-literal=made=last")
 	before := revisionOf(t, "configmap", "-n", "shop", "last")
 	kubectl(t, "delete", "namespace", "shop", "--wait=false")
@@ -166,6 +171,27 @@ func TestArchiveJourney(t *testing.T) {
 		t.Fatal(err)
 	}
 	kubectl(t, "delete", "namespace", "shop")
+	kubectl(t, "delete", "namespace", "load", "--wait=false")
+}
+
+// underLoad writes as Kubernetes does until it is stopped.
+func underLoad(t *testing.T) (stop func()) {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", shared.Kubeconfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		report, err := load.Run(ctx, config, load.Options{Rate: 40, Live: 20})
+		t.Logf("beside it %d writes in %s, %d that the API did not take: %v", report.Total(), report.Elapsed.Round(time.Second), report.Failed, err)
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
 }
 
 func revisionOf(t *testing.T, args ...string) int64 {
