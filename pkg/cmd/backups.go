@@ -202,11 +202,11 @@ func verifiedText(v *store.Verified) string {
 	case v.Faults > 0:
 		return fmt.Sprintf("%s, with %d faults", render.Time(v.At), v.Faults)
 	case v.Deep:
-		return fmt.Sprintf("%s, decrypted, restored and compared up to revision %d", render.Time(v.At), v.Last)
+		return fmt.Sprintf("%s: restored and compared, to revision %d", render.Time(v.At), v.Last)
 	case v.Opened:
-		return fmt.Sprintf("%s, decrypted up to revision %d", render.Time(v.At), v.Last)
+		return fmt.Sprintf("%s: decrypted, to revision %d", render.Time(v.At), v.Last)
 	}
-	return fmt.Sprintf("%s, as stored, not decrypted, up to revision %d", render.Time(v.At), v.Last)
+	return fmt.Sprintf("%s: as stored, not decrypted, to revision %d", render.Time(v.At), v.Last)
 }
 
 // picture is a line for each run of moments, and for each gap between.
@@ -230,8 +230,8 @@ func picture(s *render.Screen, h history) {
 
 func basesTable(h history) render.Table {
 	table := render.Table{Columns: []render.Column{
-		{Title: "BASE", Right: true}, {Title: "BACK TO", Right: true}, {Title: "TIME"}, {Title: "KEYS", Right: true},
-		{Title: "SIZE", Right: true}, {Title: "STORED", Right: true}, {Title: "MEMBER"}, {Title: "ETCD"},
+		{Title: "BASE", Right: true}, {Title: "BACK TO", Right: true}, {Title: "TIME"}, {Title: "KEYS", Right: true, Hide: 2},
+		{Title: "SIZE", Right: true, Hide: 1}, {Title: "STORED", Right: true}, {Title: "MEMBER", Hide: 3}, {Title: "ETCD", Hide: 4},
 	}}
 	for _, b := range h.Bases {
 		table.Rows = append(table.Rows, []render.Cell{

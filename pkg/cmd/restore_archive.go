@@ -155,7 +155,7 @@ func viewLoss(s *render.Screen, l *restore.LossReport, newest segment.Revision) 
 		fact(s, "", "what came after %d, up to %d, is undone as well; it stands in bases only", l.Last, newest)
 	}
 	for _, r := range l.Resources {
-		fact(s, "", "%-30s %5d created, %5d changed, %5d deleted", r.Resource, r.Created, r.Changed, r.Deleted)
+		fact(s, "", "%-24s %d created, %d changed, %d deleted", r.Resource, r.Created, r.Changed, r.Deleted)
 	}
 	for _, o := range l.Outside {
 		s.Line(render.Cell{Text: "  "}, s.State(fmt.Sprintf("%s was %s: %s", o.Object, o.Change, o.Why), render.Warn))
@@ -164,7 +164,7 @@ func viewLoss(s *render.Screen, l *restore.LossReport, newest segment.Revision) 
 		fact(s, "", "and %d more objects that hold something outside the cluster", l.More)
 	}
 	if l.Unread > 0 {
-		fact(s, "", "%d objects are encrypted or of an unknown form: they may hold something outside the cluster", l.Unread)
+		fact(s, "", "%d objects can't be read (encrypted, unknown): they may hold more", l.Unread)
 	}
 }
 

@@ -38,9 +38,8 @@ const tailExample = `  # What changes, as it happens
   kubectl etcd tail --into archive --recipient age1… --cacert ca.crt --cert client.crt --key client.key`
 
 const tailLong = `Shows changes of etcd: live, or with --archive those that were captured. Each line has the
-revision, the time up to which it had happened, what was done, and to which object; restoring
-to the revision before it undoes it: kubectl etcd restore --to-revision (the line's, less one).
-Values are not shown.
+revision, the time up to which it had happened, what was done, to which object, and the revision before:
+kubectl etcd restore --to-revision with that goes back to just before it. Values are not shown.
 
 With --into the changes go into an archive, as with backup --follow, but no base is taken:
 there has to be one.`
@@ -357,7 +356,7 @@ func (o *tailOptions) write(line shown) error {
 		render.Cell{Text: fmt.Sprintf("%s  %10d  ", line.Time.Format("2006-01-02T15:04:05.000Z07:00"), line.Revision), Tone: render.Dim},
 		render.Cell{Text: fmt.Sprintf("%-6s  ", line.Verb), Tone: tone},
 		render.Cell{Text: object},
-		render.Cell{Text: fmt.Sprintf("  (before it: --to-revision %d)", line.Before), Tone: render.Dim},
+		render.Cell{Text: fmt.Sprintf("  before: %d", line.Before), Tone: render.Dim},
 	)
 	return screen.Flush()
 }
