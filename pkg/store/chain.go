@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
@@ -75,9 +76,9 @@ func runs(sorted []Segment) (list []run) {
 func (c *Contents) Spans() (list []Span) {
 	for _, b := range c.Bases {
 		list = append(list, Span{First: max(b.Info.Floor, 1), Last: b.Info.Last, To: b.Time})
-		for _, s := range c.after(b) {
-			last := &list[len(list)-1]
-			last.Last, last.To = max(last.Last, s.Last), later(last.To, s.Time)
+		if segments := c.after(b); len(segments) > 0 {
+			end, span := segments[len(segments)-1], &list[len(list)-1]
+			span.Last, span.To = max(span.Last, end.Last), later(span.To, end.Time)
 		}
 	}
 	slices.SortFunc(list, func(a, b Span) int { return cmp.Compare(a.First, b.First) })
@@ -136,12 +137,26 @@ func (c *Contents) seen(revision segment.Revision) (at time.Time) {
 // after are the segments that go on from a base without a gap, from the one that holds its
 // next revision.
 func (c *Contents) after(b Base) []Segment {
-	for _, r := range runs(c.Segments) {
+	for _, r := range c.joined() {
 		if r.first <= b.Info.Last+1 && r.last > b.Info.Last {
-			return slices.DeleteFunc(slices.Clone(r.segments), func(s Segment) bool { return s.Last <= b.Info.Last })
+			return r.from(b.Info.Last + 1)
 		}
 	}
 	return nil
+}
+
+// joined are the runs, which are looked for once.
+func (c *Contents) joined() []run {
+	if c.runs == nil {
+		c.runs = runs(c.Segments)
+	}
+	return c.runs
+}
+
+// from are a run's segments from the one that holds a revision.
+func (r run) from(revision segment.Revision) []Segment {
+	i := sort.Search(len(r.segments), func(i int) bool { return r.segments[i].Last >= revision })
+	return slices.Clip(r.segments[i:])
 }
 
 // Latest is the highest revision that can be restored, and when it was seen last.
@@ -210,9 +225,9 @@ func (c *Contents) unreachable(revision segment.Revision) error {
 
 // From are the segments, unbroken, from the one that holds a revision.
 func (c *Contents) From(revision segment.Revision) []Segment {
-	for _, r := range runs(c.Segments) {
+	for _, r := range c.joined() {
 		if r.first <= revision && revision <= r.last {
-			return slices.DeleteFunc(slices.Clone(r.segments), func(s Segment) bool { return s.Last < revision })
+			return r.from(revision)
 		}
 	}
 	return nil

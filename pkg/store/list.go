@@ -29,6 +29,8 @@ type Contents struct {
 	// Strange are names that mean nothing here.
 	Strange []string
 	Bytes   int64 // of all objects
+
+	runs []run // of Segments, once somebody has asked
 }
 
 // Hole is a run of revisions that retention took out: they are missing on purpose.
