@@ -204,8 +204,8 @@ func (n keyTraces) inMemory(t *testing.T, pid int) bool {
 		}
 		region, _ := io.ReadAll(io.NewSectionReader(memory, from, to-from)) // what can be read of it
 		for _, form := range []string{"PEM", "DER", "a number"} {
-			if at := bytes.Index(region, n[form]); at >= 0 {
-				t.Logf("as %s in %s, after %q", form, lines.Text(), bytes.ReplaceAll(region[max(0, at-300):max(0, at-64)], []byte{0}, nil))
+			if bytes.Contains(region, n[form]) {
+				t.Logf("it is in memory as %s", form)
 				return true
 			}
 		}
