@@ -155,6 +155,16 @@ func endOf(ctx context.Context, a *store.Archive, t store.Timeline) (*place, err
 	if err != nil {
 		return nil, err
 	}
+	return endIn(ctx, a, contents)
+}
+
+// endWithout is the end without a segment that is damaged.
+func endWithout(ctx context.Context, a *store.Archive, c *store.Contents, bad store.Segment) (*place, error) {
+	return endIn(ctx, a, c.Without(bad))
+}
+
+func endIn(ctx context.Context, a *store.Archive, contents *store.Contents) (*place, error) {
+	t := contents.Timeline
 	p := &place{timeline: t, contents: contents}
 	for _, b := range contents.Bases {
 		if b.Time.After(p.lastBase) {
@@ -170,6 +180,9 @@ func endOf(ctx context.Context, a *store.Archive, t store.Timeline) (*place, err
 			continue
 		}
 		e, err := a.Envelope(ctx, t.ID, s)
+		if errors.Is(err, store.ErrDamaged) { // it is as good as absent: what went before is the end
+			return endWithout(ctx, a, contents, s)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -220,6 +233,8 @@ type base struct {
 	writer   segment.WriterID
 	identity segment.Identity
 	timeline store.TimelineID
+	// atLeast is a revision that the timeline has: a cluster that has it not is another.
+	atLeast segment.Revision
 	// compare is a revision whose events the base is to show; 0: none.
 	compare segment.Revision
 	// settle says to which timeline the base belongs, once it is known what it holds; nil:
@@ -253,6 +268,9 @@ func (b *base) once(ctx context.Context, a *attempt, notice **BaseNotice) (*Repo
 	if err != nil {
 		return nil, fmt.Errorf("read through the member: %w", err)
 	}
+	if head < b.atLeast {
+		return nil, fmt.Errorf("%w: it is at revision %d, and %d is in the archive", capture.ErrFork, head, b.atLeast)
+	}
 	mark := store.Mark{Revision: head, Time: b.options.Now().UTC().Truncate(time.Millisecond), Writer: b.writer}
 	file, err := newScratch(b.options.ScratchDir)
 	if err != nil {
@@ -270,6 +288,7 @@ func (b *base) once(ctx context.Context, a *attempt, notice **BaseNotice) (*Repo
 		report, streamed = a.stream(ctx, func(context.Context) io.Writer { return out })
 		return streamed
 	})
+	dog.Stop()
 	switch {
 	case errors.Is(context.Cause(ctx), errStored):
 		return nil, context.Cause(ctx)

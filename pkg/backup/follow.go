@@ -51,8 +51,8 @@ func Follow(ctx context.Context, options ArchiveOptions) error {
 	if err != nil {
 		return err
 	}
-	for {
-		if err := s.locate(ctx); err != nil {
+	for first := true; ; first = false {
+		if err := s.locateAgain(ctx, first); err != nil {
 			return err
 		}
 		err := s.follow(ctx)
@@ -61,6 +61,23 @@ func Follow(ctx context.Context, options ArchiveOptions) error {
 		}
 		s.reason = err
 		s.options.OnNotice(Notice{Time: s.options.Now(), Warning: err.Error()})
+	}
+}
+
+// locateAgain is locate that, once there was a capture, does not give up for a store or an
+// etcd that does not answer.
+func (s *session) locateAgain(ctx context.Context, first bool) error {
+	for {
+		err := s.locate(ctx)
+		if err == nil || first || ctx.Err() != nil || errors.Is(err, ErrBaseNeeded) || errors.Is(err, store.ErrOtherCluster) {
+			return err
+		}
+		s.tell(Notice{Err: err})
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(maxRetry):
+		}
 	}
 }
 
@@ -190,6 +207,12 @@ func (s *session) captureSources() (list []capture.Source) {
 // base is the next one to take.
 func (s *session) base() *base {
 	b := &base{options: s.options, writer: s.writer, identity: s.identity, timeline: s.timeline}
+	if !s.pending {
+		b.atLeast = s.place.point.Revision
+		if s.up != nil {
+			b.atLeast = max(b.atLeast, s.up.lastPut())
+		}
+	}
 	if s.pending {
 		b.compare, b.settle = s.place.point.Revision, s.settle
 	}
@@ -361,12 +384,15 @@ func (s *session) holdOff() time.Duration {
 
 // finish puts what was captured, bounded in time when it is the caller who ends.
 func (s *session) finish(ctx context.Context, rec *recorder, err error) error {
+	goesOn := s.again(err) && ctx.Err() == nil
 	if sealErr := rec.due(true); sealErr != nil {
-		s.up.discard()
-		return errors.Join(err, sealErr)
+		err = errors.Join(err, sealErr) // what was sealed before is put all the same
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastPut)
-	defer cancel()
+	if !goesOn {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), lastPut)
+		defer cancel()
+	}
 	if idle, ok := rec.idle(); ok && !s.up.busy() {
 		return errors.Join(err, s.noteIdle(ctx, idle))
 	}

@@ -29,6 +29,7 @@ type uploader struct {
 	mu       sync.Mutex
 	timeline store.TimelineID // empty: it is not decided yet
 	before   segment.Digest   // of the last segment's envelope
+	last     segment.Revision // that was put
 	queue    []sealedBody
 	changed  chan struct{} // something of these was
 }
@@ -103,7 +104,7 @@ func (u *uploader) drain(ctx context.Context) error {
 			return err
 		}
 		u.mu.Lock()
-		u.queue, u.before = u.queue[1:], e.Digest()
+		u.queue, u.before, u.last = u.queue[1:], e.Digest(), e.Summary.Last
 		u.mu.Unlock()
 		size := body.file.size
 		body.file.close()
@@ -149,6 +150,12 @@ func (u *uploader) decided() store.TimelineID {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.timeline
+}
+
+func (u *uploader) lastPut() segment.Revision {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.last
 }
 
 // discard lets go of what is not put.

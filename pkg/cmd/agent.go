@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -135,7 +136,9 @@ func (o *agentOptions) args(c discover.Cluster, name, etcdName, uid string) []st
 		"--cluster-uid", uid, "--every", o.every.String(), "--flush", o.flush.String(), "--spool-max", o.spoolMax, "--rate", o.rate,
 	}
 	for _, r := range o.recipients {
-		args = append(args, "--recipient", r)
+		for _, key := range publicKeys(r) {
+			args = append(args, "--recipient", key)
+		}
 	}
 	if o.noEncryption {
 		args = append(args, "--no-encryption")
@@ -144,6 +147,21 @@ func (o *agentOptions) args(c discover.Cluster, name, etcdName, uid string) []st
 		args = append(args, "--metrics", o.metrics)
 	}
 	return append(args, o.keep.args()...)
+}
+
+// publicKeys are what a recipient stands for: itself, or the lines of its file, which is not
+// there in the pod. It was parsed before.
+func publicKeys(recipient string) (keys []string) {
+	content, err := os.ReadFile(recipient)
+	if err != nil {
+		return []string{recipient}
+	}
+	for _, line := range strings.Split(string(content), "\n") {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			keys = append(keys, line)
+		}
+	}
+	return keys
 }
 
 func (o *agentOptions) printYAML(objects []runtime.Object) error {

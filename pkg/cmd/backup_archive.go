@@ -318,7 +318,7 @@ func (o *backupOptions) followInto(ctx context.Context, options backup.ArchiveOp
 	}
 	err = backup.Follow(ctx, options)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		if !errors.Is(context.Canceled, err) { // not that alone
+		if err.Error() != context.Canceled.Error() { // not that alone
 			log.line(o.now(), "error", err.Error(), nil)
 		}
 		log.line(o.now(), "stopped", "", map[string]any{})

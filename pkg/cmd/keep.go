@@ -17,6 +17,7 @@ type keepFlags struct {
 	maxSize string
 	all     bool
 	rules   store.Keep
+	checked map[store.Mark]bool // bases that this run has read back
 }
 
 func (f *keepFlags) add(flags *pflag.FlagSet) {
@@ -99,7 +100,7 @@ func (f *keepFlags) apply(ctx context.Context, a *store.Archive, now time.Time, 
 		if p.Empty() {
 			continue
 		}
-		if err := checkKept(ctx, a, p); err != nil {
+		if err := f.checkKept(ctx, a, p); err != nil {
 			return err
 		}
 		if err := a.Prune(ctx, p); err != nil {
@@ -110,15 +111,22 @@ func (f *keepFlags) apply(ctx context.Context, a *store.Archive, now time.Time, 
 	return nil
 }
 
-// checkKept reads back, as it is stored, what has to take the place of what goes.
-func checkKept(ctx context.Context, a *store.Archive, p *store.Pruning) error {
+// checkKept reads back, as it is stored, what has to take the place of what goes; once.
+func (f *keepFlags) checkKept(ctx context.Context, a *store.Archive, p *store.Pruning) error {
 	if len(p.Bases) == 0 && len(p.Segments) == 0 {
 		return nil
 	}
+	if f.checked == nil {
+		f.checked = map[store.Mark]bool{}
+	}
 	for _, b := range p.Kept {
+		if f.checked[b.Mark] {
+			continue
+		}
 		if err := a.CheckStored(ctx, p.Timeline, b); err != nil {
 			return err
 		}
+		f.checked[b.Mark] = true
 	}
 	return nil
 }

@@ -76,7 +76,7 @@ func (o *pruneOptions) run(ctx context.Context) (err error) {
 		return err
 	}
 	for _, p := range plans {
-		if err := checkKept(ctx, a, p); err != nil {
+		if err := o.keep.checkKept(ctx, a, p); err != nil {
 			return fmt.Errorf("nothing was deleted, for what has to stay is not sound: %w", err)
 		}
 	}

@@ -146,6 +146,10 @@ func (a *archiveSource) loss(ctx context.Context) (_ *restore.LossReport, err er
 }
 
 func viewLoss(s *render.Screen, l *restore.LossReport, newest segment.Revision) {
+	if l == nil {
+		fact(s, "undone", "not known: what was captured after it can't be read")
+		return
+	}
 	if l.Revisions == 0 {
 		fact(s, "undone", "nothing that was captured")
 		return

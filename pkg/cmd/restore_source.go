@@ -80,8 +80,16 @@ func (o *restoreOptions) open(ctx context.Context) (_ *restoreSource, err error)
 	if s.archive, err = o.openSource(ctx, o.session, etcdName, o.when); err != nil {
 		return s, err
 	}
-	if s.loss, err = s.archive.loss(ctx); err != nil || o.dryRun {
-		return s, err
+	if s.loss, err = s.archive.loss(ctx); err != nil {
+		if ctx.Err() != nil {
+			return s, err
+		}
+		// It is no reason not to restore what is sound before it.
+		o.notice("warning: what is undone can't be told: %v", err)
+		err = nil
+	}
+	if o.dryRun {
+		return s, nil
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("make the target's folder: %w", err)

@@ -82,6 +82,9 @@ func (o *verifyOptions) run(ctx context.Context) (err error) {
 		}
 		list = append(list, v)
 	}
+	if o.timeline != "" && len(list) == 0 {
+		return withHint(fmt.Errorf("archive %s has no timeline %s: %w", a.Location(), o.timeline, store.ErrNotFound), "those that there are: kubectl etcd backups")
+	}
 	return errors.Join(o.print(list), damage, faulty(list))
 }
 

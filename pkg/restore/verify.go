@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"math/rand/v2"
 	"path/filepath"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -62,12 +63,33 @@ func Verify(ctx context.Context, a *store.Archive, c *store.Contents, o VerifyOp
 	for _, err := range c.Damaged {
 		v.out.fault(string(c.Timeline.ID), err)
 	}
+	v.unreachable()
 	for _, step := range []func(context.Context) error{v.bases, v.segments, v.deep} {
 		if err := step(ctx); err != nil {
 			return v.out, err
 		}
 	}
 	return v.out, nil
+}
+
+// unreachable finds segments that no base leads to though there is one before them: what lies
+// between is missing.
+func (v *verifier) unreachable() {
+	for _, s := range v.contents.Segments {
+		reached, before := false, false
+		for _, span := range v.out.Spans {
+			reached = reached || span.First <= s.Last && s.Last <= span.Last
+		}
+		for _, b := range v.contents.Bases {
+			before = before || b.Info.Last < s.First
+		}
+		for _, hole := range v.contents.Pruned {
+			reached = reached || hole.First <= s.Last && s.Last <= hole.Last
+		}
+		if before && !reached {
+			v.out.fault(s.String(), fmt.Errorf("%w: nothing leads to it, segments before it are missing", store.ErrGap))
+		}
+	}
 }
 
 type verifier struct {
@@ -236,7 +258,7 @@ func (v *verifier) run(ctx context.Context, span store.Span) error {
 		return err
 	}
 	v.options.OnStep(fmt.Sprintf("restore revision %d from the base of %d", span.Last, chain.Base.Info.Last))
-	path := filepath.Join(v.options.ScratchDir, fmt.Sprintf(".kubectl-etcd-verify-%s.part", v.contents.Timeline.ID))
+	path := filepath.Join(v.options.ScratchDir, fmt.Sprintf(".kubectl-etcd-verify-%08x.part", rand.Uint32()))
 	base, err := FetchBase(ctx, v.archive, v.contents.Timeline.ID, chain.Base, path)
 	if err != nil {
 		return err

@@ -119,6 +119,9 @@ func TestPlanPruning(t *testing.T) {
 		{"the last hundred", Keep{Last: 100}, hours - 100, hours - 100},
 		{"one a day besides", Keep{Within: 24 * time.Hour, Daily: 8}, hours - 25 - 6, hours - 25},
 		{"by size", Keep{Within: 1000 * time.Hour, MaxSize: 110 * 50}, hours - 50, hours - 50},
+		{"by size alone", Keep{MaxSize: 110 * 50}, hours - 50, hours - 50},
+		{"small enough", Keep{MaxSize: 1 << 30}, 0, 0},
+		{"by size, old bases first", Keep{Within: 48 * time.Hour, Daily: 9, MaxSize: 110*49 + 100*3}, hours - 49 - 3, hours - 49},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := c.PlanPruning(test.keep, now)

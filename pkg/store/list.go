@@ -40,6 +40,10 @@ type Hole struct {
 	At    time.Time        `json:"at"`
 }
 
+// minSegment is the size of the smallest envelope (docs/archive-format.md). A power cut may
+// leave a file without its bytes: as an object it is absent.
+const minSegment = 212 + 8 + 1 + 32
+
 // Contents lists a timeline. A base whose .info is damaged stands in Damaged; the error is
 // the store's own.
 func (a *Archive) Contents(ctx context.Context, t Timeline) (*Contents, error) {
@@ -70,7 +74,10 @@ func (a *Archive) Contents(ctx context.Context, t Timeline) (*Contents, error) {
 
 // sort puts an object where it belongs; of an .info it gives the mark.
 func (c *Contents) sort(o stored, data map[Mark]stored) (Mark, bool) {
-	if s, ok := parseSegment(o); ok {
+	if s, ok := parseSegment(o); ok && o.size < minSegment {
+		c.Damaged = append(c.Damaged, fmt.Errorf("read %s: %w", o.name, damaged("it has %d bytes, and is cut", o.size)))
+		return Mark{}, false
+	} else if ok {
 		c.Segments = append(c.Segments, s)
 		return Mark{}, false
 	}
@@ -126,6 +133,14 @@ func (a *Archive) readPruned(ctx context.Context, c *Contents, objects []stored)
 		c.Damaged, err = append(c.Damaged, err), nil
 	}
 	return err
+}
+
+// Without is what there is without a segment.
+func (c *Contents) Without(bad Segment) *Contents {
+	rest := *c
+	rest.runs = nil
+	rest.Segments = slices.DeleteFunc(slices.Clone(c.Segments), func(s Segment) bool { return s == bad })
+	return &rest
 }
 
 func (c *Contents) order() {

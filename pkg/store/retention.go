@@ -63,7 +63,7 @@ func (c *Contents) PlanPruning(keep Keep, now time.Time) *Pruning {
 	}
 	c.fill(p, kept, byTime[anchor].Info.Last, now)
 	if keep.MaxSize > 0 {
-		c.shrink(p, kept, byTime, keep.MaxSize, now)
+		c.shrink(p, kept, byTime, anchor, keep.MaxSize, now)
 	}
 	c.holes(p, now)
 	return p
@@ -71,6 +71,9 @@ func (c *Contents) PlanPruning(keep Keep, now time.Time) *Pruning {
 
 // anchor is the oldest base, in a list with the newest first, that the window needs.
 func (k Keep) anchor(byTime []Base) int {
+	if k == (Keep{MaxSize: k.MaxSize}) {
+		return len(byTime) - 1 // all, but for its size
+	}
 	anchor := max(min(k.Last, len(byTime))-1, 0)
 	if k.Within > 0 {
 		start := byTime[0].Time.Add(-k.Within)
@@ -141,22 +144,20 @@ func (c *Contents) fill(p *Pruning, kept map[Mark]bool, window segment.Revision,
 	}
 }
 
-// shrink lets the oldest bases go, and what lies before the oldest that stays, until the
-// timeline is small enough, or only the newest chain is left.
-func (c *Contents) shrink(p *Pruning, kept map[Mark]bool, byTime []Base, limit int64, now time.Time) {
+// shrink lets the oldest bases go until the timeline is small enough, or only the newest chain
+// is left. The window of all changes, which begins at the base anchor, gets shorter only when
+// there is no base before it any more.
+func (c *Contents) shrink(p *Pruning, kept map[Mark]bool, byTime []Base, anchor int, limit int64, now time.Time) {
 	for i := len(byTime) - 1; i > 0 && c.Bytes-p.Bytes > limit; i-- {
 		b := byTime[i]
 		if !kept[b.Mark] || now.Sub(b.Time) < spared {
 			continue
 		}
 		delete(kept, b.Mark)
-		window := byTime[0].Info.Last
-		for _, other := range byTime {
-			if kept[other.Mark] {
-				window = min(window, other.Info.Last)
-			}
+		if i <= anchor {
+			anchor = i - 1
 		}
-		c.fill(p, kept, window, now)
+		c.fill(p, kept, byTime[anchor].Info.Last, now)
 	}
 }
 
