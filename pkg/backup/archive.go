@@ -158,11 +158,6 @@ func endOf(ctx context.Context, a *store.Archive, t store.Timeline) (*place, err
 	return endIn(ctx, a, contents)
 }
 
-// endWithout is the end without a segment that is damaged.
-func endWithout(ctx context.Context, a *store.Archive, c *store.Contents, bad store.Segment) (*place, error) {
-	return endIn(ctx, a, c.Without(bad))
-}
-
 func endIn(ctx context.Context, a *store.Archive, contents *store.Contents) (*place, error) {
 	t := contents.Timeline
 	p := &place{timeline: t, contents: contents}
@@ -181,7 +176,7 @@ func endIn(ctx context.Context, a *store.Archive, contents *store.Contents) (*pl
 		}
 		e, err := a.Envelope(ctx, t.ID, s)
 		if errors.Is(err, store.ErrDamaged) { // it is as good as absent: what went before is the end
-			return endWithout(ctx, a, contents, s)
+			return endIn(ctx, a, contents.Without(s))
 		}
 		if err != nil {
 			return nil, err

@@ -3,7 +3,6 @@ package cmd
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -177,5 +176,5 @@ func (o *agentOptions) printYAML(objects []runtime.Object) error {
 		out.Write(bytes.ReplaceAll(b, []byte("status: {}\n"), nil))
 	}
 	_, err := o.Out.Write(out.Bytes())
-	return errors.Join(err)
+	return err
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"filippo.io/age"
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
@@ -214,6 +213,3 @@ func (f *archiveFlags) history(ctx context.Context, a *store.Archive) (*store.Co
 	}
 	return nil, all, withHint(usagef("%s", strings.Join(lines, "\n")), "choose one: --timeline "+string(chosen[len(chosen)-1].Timeline.ID))
 }
-
-// recipientOf is the public key of what keygen made.
-func recipientOf(identity *age.X25519Identity) string { return identity.Recipient().String() }

@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -49,7 +48,7 @@ func (s *session) keygen(path string, now time.Time) (err error) {
 		return err
 	}
 	defer file.Discard()
-	recipient := recipientOf(identity)
+	recipient := identity.Recipient().String()
 	text := fmt.Sprintf("# created: %s by %s keygen\n# public key: %s\n%s\n", now.UTC().Format(time.RFC3339), commandName, recipient, identity)
 	if _, err := file.Write([]byte(text)); err != nil {
 		return err
@@ -69,5 +68,5 @@ func (s *session) keygen(path string, now time.Time) (err error) {
 	fact(screen, "recipient", "%s", recipient)
 	screen.Line()
 	screen.Line(render.Cell{Text: "next: "}, render.Cell{Text: "kubectl etcd backup --follow --archive LOCATION --recipient " + recipient, Tone: render.Strong})
-	return errors.Join(screen.Flush())
+	return screen.Flush()
 }

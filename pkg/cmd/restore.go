@@ -267,7 +267,7 @@ func (o *restoreOptions) printPlan(plan *restore.Plan) error {
 }
 
 func (o *restoreOptions) printReport(report *restore.Report, found running, source *restoreSource) error {
-	done := restored{Report: *report, Made: source.made, Undone: source.loss, Salvaged: source.salvaged, Others: o.others(&report.Plan), Next: o.steps(&report.Plan, found)}
+	done := restored{Report: *report, Made: source.made, Undone: source.loss, Newest: source.newest(), Salvaged: source.salvaged, Others: o.others(&report.Plan), Next: o.steps(&report.Plan, found)}
 	if o.format.Structured() {
 		return o.format.Print(o.Out, render.Object{Kind: "Restore", Name: report.Plan.Token, Value: done})
 	}
@@ -297,11 +297,12 @@ func (o *restoreOptions) steps(plan *restore.Plan, found running) []restore.Step
 // restored is what was made, and what to do with it.
 type restored struct {
 	restore.Report
-	Made     *made               `json:"made,omitempty"`         // of an archive, or of a snapshot's past
-	Salvaged *restore.Salvaged   `json:"salvaged,omitempty"`     // of a data directory
-	Undone   *restore.LossReport `json:"undone,omitempty"`       // what was captured after that moment
-	Others   []other             `json:"otherMembers,omitempty"` // that were not made
-	Next     []restore.Step      `json:"nextSteps,omitempty"`    // none while there are others to be made
+	Made     *made               `json:"made,omitempty"`           // of an archive, or of a snapshot's past
+	Newest   int64               `json:"newestRevision,omitempty"` // of the archive's timeline
+	Salvaged *restore.Salvaged   `json:"salvaged,omitempty"`       // of a data directory
+	Undone   *restore.LossReport `json:"undone,omitempty"`         // what was captured after that moment
+	Others   []other             `json:"otherMembers,omitempty"`   // that were not made
+	Next     []restore.Step      `json:"nextSteps,omitempty"`      // none while there are others to be made
 }
 
 // kubectl is argv with the flags that reach the cluster that this command was pointed at.

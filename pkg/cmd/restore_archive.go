@@ -145,12 +145,16 @@ func (a *archiveSource) loss(ctx context.Context) (_ *restore.LossReport, err er
 	}
 }
 
-func viewLoss(s *render.Screen, l *restore.LossReport, newest segment.Revision) {
+func viewLoss(s *render.Screen, l *restore.LossReport, moment, newest segment.Revision) {
 	if l == nil {
 		fact(s, "undone", "not known: what was captured after it can't be read")
 		return
 	}
-	if l.Revisions == 0 {
+	switch {
+	case l.Revisions == 0 && moment < newest:
+		fact(s, "undone", "revisions %d to %d, which stand in bases only: what they did is not listed", moment+1, newest)
+		return
+	case l.Revisions == 0:
 		fact(s, "undone", "nothing that was captured")
 		return
 	}

@@ -142,6 +142,14 @@ func (s *restoreSource) highest() int64 {
 	return s.archive.highest
 }
 
+// newest is the last revision of the archive's timeline; 0: there is no archive.
+func (s *restoreSource) newest() int64 {
+	if s.archive == nil {
+		return 0
+	}
+	return int64(s.archive.plan.Newest)
+}
+
 // done lets go of what was only needed on the way.
 func (s *restoreSource) done() (err error) {
 	if s.scratch != "" {
@@ -180,7 +188,7 @@ func (o *restoreOptions) printArchivePlan(s *restoreSource) error {
 	screen := o.screen()
 	screen.Line(render.Cell{Text: fmt.Sprintf("plan: restore revision %d", p.Revision), Tone: render.Strong})
 	viewMoment(screen, s.archive, o.now())
-	viewLoss(screen, s.loss, p.Newest)
+	viewLoss(screen, s.loss, p.Revision, p.Newest)
 	screen.Line(render.Cell{Text: "nothing was written; without --dry-run it is done", Tone: render.Dim})
 	return screen.Flush()
 }

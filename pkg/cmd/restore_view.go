@@ -115,8 +115,8 @@ func viewRestore(s *render.Screen, r restored) {
 	if r.Salvaged != nil {
 		viewSalvaged(s, r.Salvaged)
 	}
-	if r.Undone != nil {
-		viewLoss(s, r.Undone, segment.Revision(r.Undone.Last))
+	if r.Newest > 0 { // out of an archive
+		viewLoss(s, r.Undone, segment.Revision(r.Made.Moment.Revision), segment.Revision(r.Newest))
 	}
 	if r.Proven {
 		fact(s, "checked", "the keys of what was made hash to %d, as in the snapshot", r.HashKV)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -63,7 +62,7 @@ func Salvage(ctx context.Context, dataDir string, revision int64, path string) (
 	if err := stopped(database); err != nil {
 		return nil, fmt.Errorf("salvage %s: %w", dataDir, err)
 	}
-	if err := copyDatabase(ctx, database, path); err != nil {
+	if err := copyFile(ctx, database, path); err != nil {
 		return nil, fmt.Errorf("salvage %s: %w", dataDir, errors.Join(err, removeUnlessThere(path, err)))
 	}
 	defer func() {
@@ -103,7 +102,11 @@ func (s *Salvaged) rewind(ctx context.Context, path string, revision int64) erro
 
 // stopped tells whether no etcd holds the database: it would be locked.
 func stopped(database string) error {
-	if _, _, err := statRegular(database); err != nil {
+	file, _, err := openRegular(database) // bbolt would make one that is not there
+	if err != nil {
+		return err
+	}
+	if err := file.Close(); err != nil {
 		return err
 	}
 	db, err := bolt.Open(database, 0o400, &bolt.Options{ReadOnly: true, Timeout: 200 * time.Millisecond})
@@ -114,26 +117,6 @@ func stopped(database string) error {
 		return damaged("its database: %v", err)
 	}
 	return db.Close()
-}
-
-func statRegular(path string) (os.FileInfo, int64, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("%w: %s is no regular file", ErrNotSnapshot, path)
-	}
-	return info, info.Size(), nil
-}
-
-func copyDatabase(ctx context.Context, from, to string) error {
-	file, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer file.Close() //nolint:errcheck // only read
-	return writeFile(ctx, to, file)
 }
 
 // readLog is the log from the last raft snapshot that the database holds.
