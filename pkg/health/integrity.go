@@ -1,0 +1,5 @@
+package health
+
+func integrityChecks() []Check { return nil }
+
+func integrityLimits() []Limit { return nil }

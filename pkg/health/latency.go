@@ -1,0 +1,5 @@
+package health
+
+func latencyChecks() []Check { return nil }
+
+func latencyLimits() []Limit { return nil }

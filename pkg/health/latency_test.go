@@ -1,0 +1,5 @@
+package health
+
+func healthyLatencyMetrics() string { return "" }
+
+func latencyCases() []checkCase { return nil }

@@ -1,0 +1,5 @@
+package health
+
+func raftChecks() []Check { return nil }
+
+func raftLimits() []Limit { return nil }

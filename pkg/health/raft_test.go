@@ -1,0 +1,5 @@
+package health
+
+func healthyRaftMetrics() string { return "" }
+
+func raftCases() []checkCase { return nil }

@@ -1,0 +1,5 @@
+package health
+
+func spaceChecks() []Check { return nil }
+
+func spaceLimits() []Limit { return nil }

@@ -1,0 +1,5 @@
+package health
+
+func wiringChecks() []Check { return nil }
+
+func wiringLimits() []Limit { return nil }
