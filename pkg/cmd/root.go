@@ -14,6 +14,7 @@ const (
 	groupBackup  = "backup"
 	commandName  = "kubectl etcd"
 	binaryName   = "kubectl-etcd"
+	takesShort   = "kubectl-etcd/short"  // annotation of commands that have -o short
 	targetGroup  = "kubectl-etcd/target" // annotation of flags that say where etcd is
 	rootExamples = `  # How is etcd?
   kubectl etcd status
@@ -43,12 +44,15 @@ func newRootCommand(s *session) *cobra.Command {
 			if err := refuseEmpty(c); err != nil {
 				return err
 			}
-			return s.complete()
+			if err := s.complete(); err != nil {
+				return err
+			}
+			return s.refuseShort(c)
 		},
 	}
 	root.AddGroup(&cobra.Group{ID: groupLook, Title: "Look"}, &cobra.Group{ID: groupBackup, Title: "Back up and restore"})
 	root.AddCommand(
-		newStatusCommand(s), newTailCommand(s),
+		newStatusCommand(s), newHealthCommand(s), newTailCommand(s),
 		newBackupCommand(s), newBackupsCommand(s), newRestoreCommand(s), newExportCommand(s),
 		newVerifyCommand(s), newPruneCommand(s), newKeygenCommand(s), newAgentCommand(s),
 		newOptionsCommand(s), newVersionCommand(s), newRelayCommand(s),

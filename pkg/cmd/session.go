@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"google.golang.org/grpc/grpclog"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
@@ -120,6 +121,14 @@ func (w logWriter) Write(line []byte) (int, error) {
 func (s *session) linesOnly(what string) error {
 	if s.format.Structured() && s.output != "json" {
 		return usagef("%s writes a line for each thing that happens: -o text or -o json", what)
+	}
+	return nil
+}
+
+// refuseShort: only a command with findings has a short form.
+func (s *session) refuseShort(c *cobra.Command) error {
+	if s.format.Short && c.Annotations[takesShort] == "" {
+		return usagef("output format %q is none of %s", s.output, render.Formats)
 	}
 	return nil
 }

@@ -188,6 +188,7 @@ type reach struct {
 	sources []etcd.Source
 	clients []*etcd.Client // beside sources; nil where there is none
 	refused *refusals
+	kube    *kubeTarget            // nil: reached without Kubernetes
 	notes   []string               // what could not be looked at
 	own     *discover.LocalCluster // with --on-node: what the disk says
 	closers []func() error         // of what the clients go through
@@ -242,7 +243,7 @@ func (t *target) readers(ctx context.Context) ([]*reach, error) {
 		case err != nil: // it hides no other cluster
 			r = unreachedCluster(cluster, err)
 		}
-		r.notes = k.notes
+		r.notes, r.kube = k.notes, k
 		reached = append(reached, r)
 	}
 	return reached, nil

@@ -27,6 +27,7 @@ type kubeTarget struct {
 	client   kubernetes.Interface
 	dialer   podDialer
 	clusters []discover.Cluster
+	servers  []discover.APIServer
 	notes    []string
 }
 
@@ -59,7 +60,7 @@ func (t *target) kubernetes(ctx context.Context) (*kubeTarget, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare tunnel: %w", err)
 	}
-	return &kubeTarget{host: config.Host, client: client, dialer: dialer, clusters: clusters, notes: found.Notes}, nil
+	return &kubeTarget{host: config.Host, client: client, dialer: dialer, clusters: clusters, servers: found.APIServers, notes: found.Notes}, nil
 }
 
 // apiError marks what means that the API server can't be used. host is its URL.

@@ -35,6 +35,20 @@ var (
 	flagName   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]*$`)
 )
 
+// EtcdFlags are the flags of a running etcd's command line, by name without dashes; nil: it
+// is no etcd's.
+func EtcdFlags(argv []string) map[string]string {
+	run, ok := findInvocation(argv, "etcd")
+	if !ok {
+		return nil
+	}
+	flags := map[string]string{}
+	for _, f := range parseFlags(run.args) {
+		flags[f.name] = f.value
+	}
+	return flags
+}
+
 // findInvocation looks for program in argv: started directly, behind a wrapper such
 // as nice, or by a shell script.
 func findInvocation(argv []string, program string) (invocation, bool) {

@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
@@ -62,6 +63,13 @@ type Pod struct {
 	NodeReady       bool   // the node's Ready condition is True, or could not be read
 	Ready           bool   // the container is ready
 	Restarts        int32
+	Started         time.Time // of the container that runs; zero: none does, or it is not known
+	LastEnd         time.Time // of the container before it; zero: there was none
+	LastReason      string    // why that ended: "OOMKilled", "Error", …
+	PriorityClass   string
+	CPURequest      float64 // cores; 0: none
+	MemoryLimit     int64   // bytes; 0: none
+	NodeMemory      int64   // allocatable bytes of its node; 0: it could not be read
 	Image           string
 	Settings        Settings
 	ClientPort      int    // as reachable through the pod: 2379, 4001, …

@@ -48,6 +48,14 @@ func (n nodeState) zone() string {
 	return n.node.Labels[corev1.LabelTopologyZone]
 }
 
+// memory is what its pods may use, in bytes; 0: it could not be read.
+func (n nodeState) memory() int64 {
+	if n.node == nil {
+		return 0
+	}
+	return n.node.Status.Allocatable.Memory().Value()
+}
+
 // readNodes gets just the named nodes, out of the API server's cache: that answers
 // without etcd too. note says why some could not be read, if so.
 func readNodes(ctx context.Context, client kubernetes.Interface, names []string) (nodes nodeSet, note string) {

@@ -39,16 +39,33 @@ func describe(row *distro, p process) sighting {
 		ClientURLs: settings.concreteURLs("advertise-client-urls"),
 	}
 	pod.PodFiles = pod.NodeFiles.mounted(p)
+	pod.addResources(object, container)
 	statuses := object.Status.ContainerStatuses
 	at := slices.IndexFunc(statuses, func(s corev1.ContainerStatus) bool { return s.Name == container.Name })
 	if at >= 0 {
-		pod.Ready, pod.Restarts = statuses[at].Ready, statuses[at].RestartCount
+		pod.addState(statuses[at])
 	}
 	return sighting{row, object, pod}
+}
+
+func (p *Pod) addResources(object *corev1.Pod, container *corev1.Container) {
+	p.PriorityClass = object.Spec.PriorityClassName
+	p.CPURequest = container.Resources.Requests.Cpu().AsApproximateFloat64()
+	p.MemoryLimit = container.Resources.Limits.Memory().Value()
+}
+
+func (p *Pod) addState(status corev1.ContainerStatus) {
+	p.Ready, p.Restarts = status.Ready, status.RestartCount
+	if running := status.State.Running; running != nil {
+		p.Started = running.StartedAt.Time
+	}
+	if ended := status.LastTerminationState.Terminated; ended != nil {
+		p.LastEnd, p.LastReason = ended.FinishedAt.Time, ended.Reason
+	}
 }
 
 // addNode adds what the pod's node tells.
 func (s *sighting) addNode(nodes nodeSet) {
 	node := nodes[s.pod.Node]
-	s.pod.Zone, s.pod.NodeReady = node.zone(), node.isReady()
+	s.pod.Zone, s.pod.NodeReady, s.pod.NodeMemory = node.zone(), node.isReady(), node.memory()
 }

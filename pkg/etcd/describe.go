@@ -56,6 +56,9 @@ func behind(err error) string {
 	return shorten(text)
 }
 
+// Shorten is err in one line of bounded length, as a row shows it.
+func Shorten(err error) string { return explainShortly(err, 0) }
+
 // shorten keeps the first line.
 func shorten(text string) string {
 	text, _, _ = strings.Cut(strings.TrimSpace(text), "\n")

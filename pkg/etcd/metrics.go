@@ -42,14 +42,23 @@ func (m *Metrics) Value(name string, labels ...string) (value float64, ok bool) 
 // By is the value for each value of a label.
 func (m *Metrics) By(name, label string) map[string]float64 {
 	values := map[string]float64{}
-	for _, series := range m.series(name, nil) {
-		for _, pair := range series.GetLabel() {
-			if pair.GetName() == label {
-				values[pair.GetValue()] += number(series)
-			}
+	m.Each(name, func(labels map[string]string, value float64) {
+		if of, ok := labels[label]; ok {
+			values[of] += value
 		}
-	}
+	})
 	return values
+}
+
+// Each calls do for every series, with its labels.
+func (m *Metrics) Each(name string, do func(labels map[string]string, value float64)) {
+	for _, series := range m.series(name, nil) {
+		labels := map[string]string{}
+		for _, pair := range series.GetLabel() {
+			labels[pair.GetName()] = pair.GetValue()
+		}
+		do(labels, number(series))
+	}
 }
 
 // Sum is a histogram's sum and count over the series that have the labels.

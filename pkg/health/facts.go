@@ -1,6 +1,7 @@
 package health
 
 import (
+	"context"
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
@@ -111,10 +112,12 @@ type Kubernetes struct {
 	// Serves tells whether this etcd is that of these API servers, and in which role:
 	// "main", "events", or empty for an etcd of somebody else's.
 	Serves string
-	// Metrics are those of the one API server that the kubeconfig leads to.
+	// Metrics are those of the one API server that the kubeconfig leads to; Again reads them
+	// anew, and Before are then those from before the sample.
 	Before, Metrics Fact[*etcd.Metrics]
+	Again           func(ctx context.Context) Fact[*etcd.Metrics]
 	Encryption      Fact[Encryption]
-	Counts          Fact[map[string]int64] // keys by resource, as "pods", "apps/deployments"
+	Counts          Fact[map[string]int64] // keys by resource, as kubectl takes it: "deployments.apps"
 	Large           Fact[[]Object]         // the largest values
 	Compactions     Fact[Compactions]
 	Jobs            Fact[[]BackupJob]
