@@ -1,0 +1,125 @@
+package health
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
+)
+
+// sourcesOf are the ways to a real cluster's members.
+func sourcesOf(cluster *etcdtest.Cluster) Sources {
+	s := Sources{
+		Timeout: 20 * time.Second, Now: time.Now, WithoutKubernetes: "there is none",
+		Archive: func(context.Context) Fact[Archive] { return Unknown[Archive]("none was given") },
+	}
+	clients := cluster.Clients()
+	for i, source := range cluster.Sources() {
+		s.Members = append(s.Members, Source{
+			Source: source, Client: clients[i], Spec: Known(map[string]string{"name": source.Name}),
+			PeerCertificates: func(context.Context) Fact[[]etcd.Certificate] { return Unknown[[]etcd.Certificate]("not here") },
+		})
+	}
+	return s
+}
+
+// TestCollect: everything that a real member tells is there, and one that is dead costs no
+// more than its own timeout, and hides nothing of the others.
+func TestCollect(t *testing.T) {
+	cluster := etcdtest.Start(t, 3, etcdtest.Options{})
+	cluster.Fill(20, 100)
+	sources := sourcesOf(cluster)
+	sources.Sample, sources.Deep = 2*time.Second, true
+	facts := Collect(t.Context(), sources)
+	for _, m := range facts.Members {
+		whole(t, m)
+	}
+	if t.Failed() {
+		return
+	}
+	if !facts.Members[0].Before.Value.At.Before(facts.Members[0].Now.Value.At.Add(-time.Second)) {
+		t.Error("both looks are of one moment")
+	}
+	a, b := facts.Members[0].Hash.Value, facts.Members[1].Hash.Value
+	if a.Hash == 0 || a.Hash != b.Hash || a.HashRevision != b.HashRevision {
+		t.Errorf("the hashes are %+v and %+v", a, b)
+	}
+
+	dead := cluster.Follower()
+	name := cluster.Members[dead].Endpoint().Name
+	cluster.Members[dead].Stop()
+	sources.Sample, sources.Deep = 0, false
+	began := time.Now()
+	facts = Collect(t.Context(), sources)
+	if took := time.Since(began); took > 2*sources.Timeout {
+		t.Errorf("with a dead member it took %s", took)
+	}
+	silent := 0
+	for _, m := range facts.Members {
+		if m.silent() == "" {
+			whole(t, m)
+			continue
+		}
+		silent++
+		if m.View.Name != name && m.View.Source != name || m.Now.Known() || m.Reads.Known() || len(m.Statuses) > 0 {
+			t.Errorf("the silent one is %s, and tells %+v", m.Name(), m)
+		}
+	}
+	if silent != 1 {
+		t.Errorf("%d members are silent", silent)
+	}
+}
+
+// whole fails where something was not measured of a real member.
+func whole(t *testing.T, m Member) {
+	t.Helper()
+	var missing []string
+	for what, why := range map[string]string{
+		"list": m.List.Because, "metrics": m.Now.Because, "variables": m.Vars.Because,
+		"reads": m.Reads.Because, "clock": m.Clock.Because, "ready": m.Ready.Because,
+	} {
+		if why != "" {
+			missing = append(missing, what+": "+why)
+		}
+	}
+	if len(missing) > 0 || len(m.Statuses) == 0 || len(m.Reads.Value.Linearizable) < 30 {
+		t.Errorf("%s is not whole: %s, %d answers", m.Name(), strings.Join(missing, "; "), len(m.Statuses))
+	}
+}
+
+// TestPending: what the process runs with counts, and where the spec says otherwise it waits
+// for a restart.
+func TestPending(t *testing.T) {
+	m := Member{
+		Settings: Known(map[string]string{"heartbeat-interval": "200", "snapshot-count": "10000"}),
+		Vars:     Known(etcd.Vars{Argv: []string{"etcd", "--heartbeat-interval=100", "--name=a"}}),
+	}
+	m.settings(Source{Spec: m.Settings, Flags: func([]string) map[string]string {
+		return map[string]string{"heartbeat-interval": "100", "name": "a"}
+	}})
+	got := m.Settings.Value
+	if got["heartbeat-interval"] != "100" || got["snapshot-count"] != "10000" || got["name"] != "a" {
+		t.Errorf("the settings are %v", got)
+	}
+	if len(m.Pending) != 1 || m.Pending["heartbeat-interval"] != "200 ≠ 100" {
+		t.Errorf("pending: %v", m.Pending)
+	}
+}
+
+func TestProvider(t *testing.T) {
+	tests := map[string]string{
+		"k8s:enc:aescbc:v1:key1:\x00\x01": "aescbc:v1:key1",
+		"k8s:enc:kms:v2:cloud:abc":        "kms:v2:cloud",
+		"k8s:enc:odd":                     "unknown",
+		"k8s\x00\n\x0c\n\x02v1":           "",
+		"{}":                              "",
+	}
+	for value, want := range tests {
+		if got := provider([]byte(value)); got != want {
+			t.Errorf("%q is by %q, want %q", value, got, want)
+		}
+	}
+}
