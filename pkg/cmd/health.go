@@ -206,10 +206,11 @@ func (o *healthOptions) print(clusters []clusterHealth) error {
 	return screen.Flush()
 }
 
-// verdict is exit code 3 where a cluster is as bad as --fail-on says.
+// verdict is exit code 3 where a cluster is as bad as --fail-on says, and where nothing of it
+// could be measured: that is not well either.
 func (o *healthOptions) verdict(clusters []clusterHealth) error {
 	for _, c := range clusters {
-		if o.level != "" && c.Level.AtLeast(o.level) {
+		if o.level != "" && (c.Level.AtLeast(o.level) || c.Level == health.Unmeasured) {
 			return exitWith(exitFindings)
 		}
 	}

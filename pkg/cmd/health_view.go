@@ -13,7 +13,7 @@ import (
 // counts. Wide has every check, short the findings alone, a line each.
 func viewHealth(s *render.Screen, clusters []clusterHealth, short bool) {
 	for i, c := range clusters {
-		if i > 0 {
+		if i > 0 && !short {
 			s.Line()
 		}
 		if len(clusters) > 1 && !short {
@@ -75,7 +75,7 @@ func healthAnswer(r health.Report) string {
 func viewResult(s *render.Screen, r health.Result) {
 	s.Line()
 	s.Line(s.State(string(r.Level), healthTone(r.Level)), render.Cell{Text: fmt.Sprintf("  %s %s", r.ID, r.Title), Tone: render.Strong})
-	s.Text(4, r.Summary, render.Plain)
+	s.Text(2, r.Summary, render.Plain)
 	for _, line := range r.Evidence {
 		s.Item(line, render.Plain)
 	}
@@ -85,9 +85,9 @@ func viewResult(s *render.Screen, r health.Result) {
 		}
 	}
 	if r.Remedy != "" {
-		s.Text(4, "mend: "+r.Remedy, render.Plain)
+		s.Text(2, "mend: "+r.Remedy, render.Plain)
 	}
-	s.Text(4, "rule: "+r.Source, render.Dim)
+	s.Text(2, "rule: "+r.Source, render.Dim)
 }
 
 // viewCounts is a row a category.

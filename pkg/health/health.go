@@ -71,7 +71,7 @@ type Result struct {
 type Report struct {
 	At      time.Time     `json:"at"`
 	Sample  time.Duration `json:"sample"` // between the two looks at counts; 0: there was one
-	Level   Level         `json:"level"`  // of the worst result
+	Level   Level         `json:"level"`  // of the worst result; Unmeasured: nothing was measured
 	Summary string        `json:"summary"`
 	// Results has every check that was asked for: findings first, worst first, then by id.
 	Results []Result      `json:"results"`
@@ -80,7 +80,7 @@ type Report struct {
 
 // Judge runs checks over what was collected.
 func Judge(facts *Facts, checks []Check, limits Limits) Report {
-	report := Report{At: facts.At, Sample: facts.Sample, Level: OK, Summary: facts.Overview.Verdict.Summary, Counts: map[Level]int{}}
+	report := Report{At: facts.At, Sample: facts.Sample, Level: Unmeasured, Summary: facts.Overview.Verdict.Summary, Counts: map[Level]int{}}
 	for _, check := range checks {
 		result := check.run(facts, limits)
 		report.Results = append(report.Results, result)
