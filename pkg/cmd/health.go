@@ -17,18 +17,14 @@ import (
 const healthExample = `  # What is wrong, why, and what mends it
   kubectl etcd health
 
-  # Every check with its numbers; or the findings alone
-  kubectl etcd health -o wide
-  kubectl etcd health -o short
+  # The findings alone, a line each, at once: without the second look at counts
+  kubectl etcd health --sample 0 -o short
 
-  # At once, without the second look at counts
-  kubectl etcd health --sample 0
-
-  # Also what costs etcd something: hashes compared, sizes of objects, how Secrets are stored
-  kubectl etcd health --deep
+  # Every check with its numbers, also those that cost etcd something
+  kubectl etcd health --deep -o wide --fail-on never
 
   # For a script: two checks, another limit, exit code 3 already on a warning
-  kubectl etcd health --check H30,H31 --set fsync-p99=20ms --fail-on warning -o json`
+  kubectl etcd health --check H02,H08 --set learner-age=5m --fail-on warning -o json`
 
 const healthLong = `Runs every check that the access at hand allows: members, raft, space, latency, integrity,
 and how the API servers are wired to etcd. Findings come first, worst first, each with its
