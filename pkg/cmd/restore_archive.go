@@ -190,7 +190,7 @@ func (a *archiveSource) write(ctx context.Context, path string, say func(string)
 	if err != nil {
 		return nil, err
 	}
-	reading := restore.ReadSegments(ctx, a.archive, p.Timeline.ID, p.Chain.Segments)
+	reading := restore.ReadChain(ctx, a.archive, p.Timeline.ID, p.Chain)
 	if n := len(p.Chain.Segments); n > 0 {
 		say(fmt.Sprintf("applying %d segments up to revision %d", n, p.Revision))
 	}

@@ -23,7 +23,8 @@ const verifyExample = `  # Read everything back, decrypt it, and check it
   kubectl etcd verify --archive archive`
 
 const verifyLong = `Reads every object of an archive back: its checksums, that revisions follow one another, that
-each key's versions do, that segments name the ones before them. Without an identity only
+each key's versions do, that segments name the ones before them, that what two writers have of
+a revision is the same. Without an identity only
 what is stored is checked, not what is in it.
 
 --deep restores each unbroken run of revisions to its end in --scratch-dir and compares it

@@ -257,7 +257,7 @@ func restoreOne(t *testing.T, archive *store.Archive, c *store.Contents, revisio
 	if err != nil {
 		return err
 	}
-	reading := restore.ReadSegments(t.Context(), archive, c.Timeline.ID, plan.Chain.Segments)
+	reading := restore.ReadChain(t.Context(), archive, c.Timeline.ID, plan.Chain)
 	defer reading.Close()
 	if _, err := restore.TurnInto(t.Context(), base, revision, reading.Next); err != nil {
 		return err

@@ -64,7 +64,7 @@ func (r *run) checkOne(a *store.Archive, c *store.Contents, want truth) bool {
 		r.t.Fatal(err)
 	}
 	defer os.Remove(path) //nolint:errcheck // in a folder of the test's own
-	reading := restore.ReadSegments(r.t.Context(), a, c.Timeline.ID, plan.Chain.Segments)
+	reading := restore.ReadChain(r.t.Context(), a, c.Timeline.ID, plan.Chain)
 	defer reading.Close() //nolint:errcheck // only read
 	moment, err := restore.TurnInto(r.t.Context(), base, want.revision, reading.Next)
 	if err != nil {
