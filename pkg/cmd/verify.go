@@ -54,7 +54,7 @@ func newVerifyCommand(s *session) *cobra.Command {
 	o.addReader(c.Flags())
 	c.Flags().StringVar(&o.etcd, "etcd", "", "which etcd of the cluster: main, events, …")
 	c.Flags().BoolVar(&o.deep, "deep", false, "restore to --scratch-dir as well, and compare hashes")
-	c.Flags().StringVar(&o.scratch, "scratch-dir", ".", "with --deep: folder for the restored database, which is removed afterwards")
+	c.Flags().StringVar(&o.scratch, "scratch-dir", ".", "with --deep: folder for the restored database, which has no name there")
 	return c
 }
 

@@ -6,30 +6,30 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 )
 
-// FetchBase writes a base of an archive into a new file, for the owner only, and verifies
-// it. On an error no file is left.
-func FetchBase(ctx context.Context, a *store.Archive, timeline store.TimelineID, b store.Base, path string) (_ *Snapshot, err error) {
+// FetchBase writes a base of an archive into an empty file, and verifies it.
+func FetchBase(ctx context.Context, a *store.Archive, timeline store.TimelineID, b store.Base, file *os.File) (*Snapshot, error) {
 	r, err := a.OpenBase(ctx, timeline, b)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close() //nolint:errcheck // its end was checked by reading
-	if err := writeFile(ctx, path, r); err != nil {
-		return nil, errors.Join(err, removeUnlessThere(path, err))
+	if err := copyContext(ctx, file, r); err != nil {
+		return nil, err
 	}
 	// What was read had the sha256 of .info: it is not made a second time.
-	s, err := open(ctx, path, func(context.Context, io.ReaderAt, int64) (string, error) { return b.Info.SHA256, nil })
+	s, err := openFile(ctx, file, func(context.Context, io.ReaderAt, int64) (string, error) { return b.Info.SHA256, nil })
 	if err == nil && segment.Revision(s.Contents.Revision) != b.Info.Last {
 		err = fmt.Errorf("%w: it ends at revision %d, and its .info tells %d", store.ErrDamaged, s.Contents.Revision, b.Info.Last)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("read base of revision %d: %w", b.Revision, err), removeIfThere(path))
+		return nil, fmt.Errorf("read base of revision %d: %w", b.Revision, err)
 	}
 	return s, nil
 }

@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
-	"math/rand/v2"
-	"path/filepath"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/nameless"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 )
@@ -278,8 +277,12 @@ func (v *verifier) run(ctx context.Context, span store.Span) error {
 		return err
 	}
 	v.options.OnStep(fmt.Sprintf("restore revision %d from the base of %d", span.Last, chain.Base.Info.Last))
-	path := filepath.Join(v.options.ScratchDir, fmt.Sprintf(".kubectl-etcd-verify-%08x.part", rand.Uint32()))
-	base, err := FetchBase(ctx, v.archive, v.contents.Timeline.ID, chain.Base, path)
+	file, err := nameless.Create(v.options.ScratchDir)
+	if err != nil {
+		return err
+	}
+	defer nameless.Close(file) //nolint:errcheck // nothing of it is needed any more
+	base, err := FetchBase(ctx, v.archive, v.contents.Timeline.ID, chain.Base, file)
 	if err != nil {
 		return err
 	}
@@ -288,10 +291,9 @@ func (v *verifier) run(ctx context.Context, span store.Span) error {
 	if err = errors.Join(err, reading.Close()); err != nil {
 		return err
 	}
-	defer removeIfThere(path) //nolint:errcheck // a scratch file that is seen by its name
 	voters := len(chain.Base.Info.Identity.Members)
 	for _, group := range groupHashes(moment.Attestations) {
-		proof, err := Prove(ctx, path, &Moment{Attestations: group}, voters)
+		proof, err := Prove(ctx, file, &Moment{Attestations: group}, voters)
 		if err != nil {
 			return err
 		}

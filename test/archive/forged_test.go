@@ -59,26 +59,15 @@ var errNoProof = errors.New("no hash proves it up to there")
 func (a *archived) prove(t *testing.T, revision int64) (string, error) {
 	t.Helper()
 	archive, list := a.timelines()
-	plan, err := restore.PlanArchive(t.Context(), archive, list[0], restore.When{Revision: segment.Revision(revision)})
+	file, moment, err := makeMoment(t, archive, list[0], revision)
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(t.TempDir(), "moment.db")
-	base, err := restore.FetchBase(t.Context(), archive, list[0].Timeline.ID, plan.Chain.Base, path)
-	if err != nil {
-		return "", err
-	}
-	reading := restore.ReadChain(t.Context(), archive, list[0].Timeline.ID, plan.Chain)
-	defer reading.Close()
-	moment, err := restore.TurnInto(t.Context(), base, revision, reading.Next)
-	if err != nil {
-		return "", err
-	}
-	proof, err := restore.Prove(t.Context(), path, moment, 1)
+	proof, err := restore.Prove(t.Context(), file, moment, 1)
 	if err == nil && int64(proof.Revision) < revision {
 		err = errNoProof
 	}
-	return path, err
+	return file.Name(), err
 }
 
 // attestedArchive has segments, and hashes of compactions among them.
