@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/capture"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/nameless"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 )
@@ -100,7 +101,7 @@ type session struct {
 
 func newSession(ctx context.Context, options ArchiveOptions) (*session, error) {
 	options = options.withDefaults()
-	sweep(options.ScratchDir, options.Now())
+	nameless.Sweep(options.ScratchDir, options.Now())
 	identity, err := identify(ctx, options)
 	if err != nil {
 		return nil, err

@@ -9,13 +9,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/nameless"
 )
 
-// scratch is a file that nobody else can read: it loses its name at once where the system
-// allows that, and what is in it is encrypted with a key that is only in memory. It is
-// written once, from its beginning, and then read anywhere.
+// scratch is a file that nobody else can read: it has no name where the system allows that,
+// and what is in it is encrypted with a key that is only in memory. It is written once, from
+// its beginning, and then read anywhere.
 type scratch struct {
 	file  *os.File
 	block cipher.Block
@@ -24,7 +24,7 @@ type scratch struct {
 }
 
 func newScratch(dir string) (*scratch, error) {
-	file, err := unnamed(dir)
+	file, err := nameless.Create(dir)
 	if err != nil {
 		return nil, fmt.Errorf("make a scratch file: %w", err)
 	}
@@ -32,26 +32,9 @@ func newScratch(dir string) (*scratch, error) {
 	_, _ = rand.Read(key) // it never fails (crypto/rand)
 	block, err := aes.NewCipher(key)
 	if err != nil {
-		return nil, errors.Join(err, remove(file))
+		return nil, errors.Join(err, nameless.Close(file))
 	}
 	return &scratch{file: file, block: block, out: counterAt(block, 0)}, nil
-}
-
-// unnamed is a new file for the owner only, whose name is gone where that can be.
-func unnamed(dir string) (*os.File, error) {
-	file, err := os.CreateTemp(dir, ".kubectl-etcd-*.part") // 0600
-	if err != nil {
-		return nil, err
-	}
-	_ = os.Remove(file.Name()) // where an open file can't be removed, remove does
-	return file, nil
-}
-
-// remove ends a file of unnamed.
-func remove(file *os.File) error {
-	err := file.Close()
-	_ = os.Remove(file.Name())
-	return err
 }
 
 // counterAt is AES's counter mode from a block on. The key is of this file alone.
@@ -84,15 +67,4 @@ func (s *scratch) ReadAt(p []byte, offset int64) (int, error) {
 
 var _ io.ReaderAt = (*scratch)(nil)
 
-func (s *scratch) close() error { return remove(s.file) }
-
-// sweep removes what writers left that were killed before a file of theirs had lost its name:
-// it is empty then.
-func sweep(dir string, now time.Time) {
-	left, _ := filepath.Glob(filepath.Join(dir, ".kubectl-etcd-*.part")) // the pattern is good
-	for _, path := range left {
-		if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && info.Size() == 0 && now.Sub(info.ModTime()) > time.Hour {
-			_ = os.Remove(path) // it may be somebody else's to remove
-		}
-	}
-}
+func (s *scratch) close() error { return nameless.Close(s.file) }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/nameless"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
 )
 
@@ -52,7 +53,7 @@ type spoolFile struct {
 }
 
 func (s *spool) create() (*spoolFile, error) {
-	file, err := unnamed(s.dir)
+	file, err := nameless.Create(s.dir)
 	if err != nil {
 		return nil, fmt.Errorf("make a spool file: %w", err)
 	}
@@ -82,5 +83,5 @@ func (f *spoolFile) reader() io.Reader { return io.NewSectionReader(f.file, 0, f
 func (f *spoolFile) close() {
 	f.spool.give(f.size)
 	f.size = 0
-	_ = remove(f.file) // nothing of it is needed any more
+	_ = nameless.Close(f.file) // nothing of it is needed any more
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/durable"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 )
 
 const exportExample = `  # A plain etcd snapshot of the newest moment
@@ -71,7 +72,11 @@ func (o *exportOptions) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	m, err := source.write(ctx, scratch, func(step string) { o.notice("%s", step) })
+	var m *made
+	err = restore.NewFile(scratch, func(file *os.File) (err error) {
+		m, err = source.write(ctx, file, func(step string) { o.notice("%s", step) })
+		return err
+	})
 	if err != nil {
 		return err
 	}

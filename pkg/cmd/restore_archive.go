@@ -182,15 +182,15 @@ type made struct {
 	Proof  *restore.Proof  `json:"proof"`
 }
 
-// write makes the moment's snapshot in a new file, and proves it.
-func (a *archiveSource) write(ctx context.Context, path string, say func(string)) (*made, error) {
+// write makes the moment's snapshot in an empty file, and proves it.
+func (a *archiveSource) write(ctx context.Context, file *os.File, say func(string)) (*made, error) {
 	p := a.plan
 	say(fmt.Sprintf("reading the base of revision %d, %s", p.Chain.Base.Info.Last, render.Bytes(p.Chain.Base.Info.StoredSize)))
-	base, err := restore.FetchBase(ctx, a.archive, p.Timeline.ID, p.Chain.Base, path)
+	base, err := restore.FetchBase(ctx, a.archive, p.Timeline.ID, p.Chain.Base, file)
 	if err != nil {
 		return nil, err
 	}
-	reading := restore.ReadSegments(ctx, a.archive, p.Timeline.ID, p.Chain.Segments)
+	reading := restore.ReadChain(ctx, a.archive, p.Timeline.ID, p.Chain)
 	if n := len(p.Chain.Segments); n > 0 {
 		say(fmt.Sprintf("applying %d segments up to revision %d", n, p.Revision))
 	}
@@ -198,9 +198,9 @@ func (a *archiveSource) write(ctx context.Context, path string, say func(string)
 	if err := errors.Join(err, reading.Close()); err != nil {
 		return nil, err
 	}
-	proof, err := restore.Prove(ctx, path, moment, len(p.Chain.Base.Info.Identity.Members))
+	proof, err := restore.Prove(ctx, file, moment, len(p.Chain.Base.Info.Identity.Members))
 	if err != nil {
-		return nil, errors.Join(err, os.Remove(path))
+		return nil, err
 	}
 	return &made{moment, proof}, nil
 }

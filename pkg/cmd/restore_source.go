@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/nameless"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
@@ -19,7 +20,7 @@ import (
 type restoreSource struct {
 	snapshot *restore.Snapshot // nil: only the archive's plan was asked for
 	label    string            // in place of the path of a scratch file
-	scratch  string            // to be removed
+	scratch  *os.File          // without a name; nil: there is none
 	archive  *archiveSource
 	made     *made
 	salvaged *restore.Salvaged
@@ -66,15 +67,12 @@ func (o *restoreOptions) open(ctx context.Context) (_ *restoreSource, err error)
 		s.snapshot, err = restore.Open(ctx, o.fromFile)
 		return s, err
 	}
-	path, err := scratchBeside(o.outDir + o.dataDir) // one of them is empty
-	if err != nil {
-		return nil, err
-	}
+	target := o.outDir + o.dataDir // one of them is empty
 	if o.fromFile != "" {
-		return s, o.rewind(ctx, s, path)
+		return s, o.rewind(ctx, s, target)
 	}
 	if o.fromDataDir != "" {
-		return s, o.salvage(ctx, s, path)
+		return s, o.salvage(ctx, s, target)
 	}
 	etcdName := o.name
 	if s.archive, err = o.openSource(ctx, o.session, etcdName, o.when); err != nil {
@@ -91,20 +89,30 @@ func (o *restoreOptions) open(ctx context.Context) (_ *restoreSource, err error)
 	if o.dryRun {
 		return s, nil
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("make the target's folder: %w", err)
+	if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
+		return s, fmt.Errorf("make the target's folder: %w", err)
 	}
-	s.scratch = path
-	if s.made, err = s.archive.write(ctx, path, func(step string) { o.notice("%s", step) }); err != nil {
+	if err := s.makeScratch(target); err != nil {
+		return s, err
+	}
+	if s.made, err = s.archive.write(ctx, s.scratch, func(step string) { o.notice("%s", step) }); err != nil {
 		return s, err
 	}
 	s.label = fmt.Sprintf("%s, revision %d", s.archive.archive.Location(), s.made.Moment.Revision)
-	s.snapshot, err = restore.Open(ctx, path)
+	s.snapshot, err = restore.OpenFile(ctx, s.scratch)
 	return s, err
 }
 
+// makeScratch makes a file without a name on the target's own disk.
+func (s *restoreSource) makeScratch(target string) (err error) {
+	if s.scratch, err = nameless.Create(filepath.Dir(target)); err != nil {
+		return fmt.Errorf("make a scratch file: %w", err)
+	}
+	return nil
+}
+
 // rewind makes the earlier revision of a snapshot's file.
-func (o *restoreOptions) rewind(ctx context.Context, s *restoreSource, path string) error {
+func (o *restoreOptions) rewind(ctx context.Context, s *restoreSource, target string) error {
 	whole, err := restore.Open(ctx, o.fromFile)
 	if err != nil {
 		return err
@@ -112,25 +120,34 @@ func (o *restoreOptions) rewind(ctx context.Context, s *restoreSource, path stri
 	if o.toRevision > whole.Contents.Revision {
 		return fmt.Errorf("%w: %s ends at revision %d", restore.ErrNotCaptured, o.fromFile, whole.Contents.Revision)
 	}
-	s.scratch = path
-	moment, err := restore.WriteMoment(ctx, whole, o.toRevision, nothingMore, path)
+	if err := s.makeScratch(target); err != nil {
+		return err
+	}
+	moment, err := restore.WriteMoment(ctx, whole, o.toRevision, nothingMore, s.scratch)
 	if err != nil {
 		return err
 	}
 	s.made = &made{moment, &restore.Proof{Reason: "a snapshot alone carries none"}}
 	s.label = fmt.Sprintf("%s, revision %d", o.fromFile, o.toRevision)
-	s.snapshot, err = restore.Open(ctx, path)
+	s.snapshot, err = restore.OpenFile(ctx, s.scratch)
 	return err
 }
 
-// salvage makes what a surviving data directory holds.
-func (o *restoreOptions) salvage(ctx context.Context, s *restoreSource, path string) (err error) {
-	s.scratch = path
+// salvage makes what a surviving data directory holds. Its file has a name as long as etcd's
+// own code writes it.
+func (o *restoreOptions) salvage(ctx context.Context, s *restoreSource, target string) error {
+	path, err := scratchBeside(target)
+	if err != nil {
+		return err
+	}
 	if s.salvaged, err = restore.Salvage(ctx, o.fromDataDir, o.toRevision, path); err != nil {
 		return err
 	}
+	if s.scratch, err = nameless.Adopt(path); err != nil {
+		return err
+	}
 	s.label = fmt.Sprintf("%s, revision %d", o.fromDataDir, s.salvaged.Revision)
-	s.snapshot, err = restore.Open(ctx, path)
+	s.snapshot, err = restore.OpenFile(ctx, s.scratch)
 	return err
 }
 
@@ -152,10 +169,8 @@ func (s *restoreSource) newest() int64 {
 
 // done lets go of what was only needed on the way.
 func (s *restoreSource) done() (err error) {
-	if s.scratch != "" {
-		if err = os.Remove(s.scratch); errors.Is(err, os.ErrNotExist) {
-			err = nil
-		}
+	if s.scratch != nil {
+		err = nameless.Close(s.scratch)
 	}
 	if s.archive != nil {
 		err = errors.Join(err, s.archive.close())

@@ -23,7 +23,8 @@ const verifyExample = `  # Read everything back, decrypt it, and check it
   kubectl etcd verify --archive archive`
 
 const verifyLong = `Reads every object of an archive back: its checksums, that revisions follow one another, that
-each key's versions do, that segments name the ones before them. Without an identity only
+each key's versions do, that segments name the ones before them, that what two writers have of
+a revision is the same. Without an identity only
 what is stored is checked, not what is in it.
 
 --deep restores each unbroken run of revisions to its end in --scratch-dir and compares it
@@ -53,7 +54,7 @@ func newVerifyCommand(s *session) *cobra.Command {
 	o.addReader(c.Flags())
 	c.Flags().StringVar(&o.etcd, "etcd", "", "which etcd of the cluster: main, events, …")
 	c.Flags().BoolVar(&o.deep, "deep", false, "restore to --scratch-dir as well, and compare hashes")
-	c.Flags().StringVar(&o.scratch, "scratch-dir", ".", "with --deep: folder for the restored database, which is removed afterwards")
+	c.Flags().StringVar(&o.scratch, "scratch-dir", ".", "with --deep: folder for the restored database, which has no name there")
 	return c
 }
 

@@ -5,30 +5,31 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"os"
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 )
 
-// FetchBase writes a base of an archive into a new file, for the owner only, and verifies
-// it. On an error no file is left.
-func FetchBase(ctx context.Context, a *store.Archive, timeline store.TimelineID, b store.Base, path string) (_ *Snapshot, err error) {
+// FetchBase writes a base of an archive into an empty file, and verifies it.
+func FetchBase(ctx context.Context, a *store.Archive, timeline store.TimelineID, b store.Base, file *os.File) (*Snapshot, error) {
 	r, err := a.OpenBase(ctx, timeline, b)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close() //nolint:errcheck // its end was checked by reading
-	if err := writeFile(ctx, path, r); err != nil {
-		return nil, errors.Join(err, removeUnlessThere(path, err))
+	if err := copyContext(ctx, file, r); err != nil {
+		return nil, err
 	}
 	// What was read had the sha256 of .info: it is not made a second time.
-	s, err := open(ctx, path, func(context.Context, io.ReaderAt, int64) (string, error) { return b.Info.SHA256, nil })
+	s, err := openFile(ctx, file, func(context.Context, io.ReaderAt, int64) (string, error) { return b.Info.SHA256, nil })
 	if err == nil && segment.Revision(s.Contents.Revision) != b.Info.Last {
 		err = fmt.Errorf("%w: it ends at revision %d, and its .info tells %d", store.ErrDamaged, s.Contents.Revision, b.Info.Last)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("read base of revision %d: %w", b.Revision, err), removeIfThere(path))
+		return nil, fmt.Errorf("read base of revision %d: %w", b.Revision, err)
 	}
 	return s, nil
 }
@@ -40,16 +41,26 @@ type Reading struct {
 	timeline store.TimelineID
 	segments []store.Segment
 
+	beside []store.Segment // to be compared by their envelopes, ascending by last revision
+
 	current *store.SegmentReader
-	before  *segment.Envelope                   // of the segment before
-	last    segment.Revision                    // that was given
-	overlap map[segment.Revision]segment.Digest // of what the next segment begins with
+	before  *segment.Envelope // of the segment before
+	last    segment.Revision  // that was given
+	overlap overlap           // with the next segment
 }
 
 // ReadSegments reads segments in their order, which may overlap: what two hold must be the
 // same, or it is ErrFork. It must be closed.
 func ReadSegments(ctx context.Context, a *store.Archive, timeline store.TimelineID, segments []store.Segment) *Reading {
-	return &Reading{ctx: ctx, archive: a, timeline: timeline, segments: segments, overlap: map[segment.Revision]segment.Digest{}}
+	return &Reading{ctx: ctx, archive: a, timeline: timeline, segments: segments, overlap: overlap{}}
+}
+
+// ReadChain is ReadSegments of a chain's, and compares what the chain passes over, too, as far
+// as envelopes tell of it: by the last revision, without its values. Verify compares all.
+func ReadChain(ctx context.Context, a *store.Archive, timeline store.TimelineID, chain store.Chain) *Reading {
+	r := ReadSegments(ctx, a, timeline, chain.Segments)
+	r.beside = chain.Beside
+	return r
 }
 
 // Next gives the next record, or io.EOF. It is a Changes.
@@ -85,6 +96,7 @@ func (r *Reading) open() (err error) {
 		return err
 	}
 	name := r.segments[0].String()
+	r.overlap.forget(r.segments[0].First)
 	r.current, err = r.archive.OpenSegment(r.ctx, r.timeline, r.segments[0])
 	r.segments = r.segments[1:]
 	if err != nil {
@@ -113,30 +125,63 @@ func (r *Reading) see(record segment.Record) (again bool, err error) {
 	switch v := record.(type) {
 	case segment.Change:
 		if v.Revision <= r.last {
-			return true, r.compare(v)
+			return true, r.overlap.compare(v)
 		}
 		r.last = v.Revision
-		r.remember(v)
+		if len(r.segments) > 0 && v.Revision >= r.segments[0].First {
+			r.overlap.keep(v)
+		}
+		return false, r.compareBeside(v)
 	case segment.Progress:
 		return v.Revision < r.last, nil
 	}
 	return false, nil
 }
 
-// remember keeps the digest of what the next segment holds too.
-func (r *Reading) remember(c segment.Change) {
-	if len(r.segments) > 0 && c.Revision >= r.segments[0].First {
-		r.overlap[c.Revision] = c.Digest()
+// compareBeside compares a change with the segments beside the chain that end with it. One that
+// can't be read is not needed, and says nothing.
+func (r *Reading) compareBeside(c segment.Change) error {
+	for ; len(r.beside) > 0 && r.beside[0].Last <= c.Revision; r.beside = r.beside[1:] {
+		if r.beside[0].Last < c.Revision {
+			continue
+		}
+		e, err := r.archive.Envelope(r.ctx, r.timeline, r.beside[0])
+		switch {
+		case errors.Is(err, store.ErrDamaged), errors.Is(err, store.ErrNotFound), errors.Is(err, segment.ErrVersion):
+		case err != nil:
+			return err
+		case e.Summary.LastChange != c.DigestWithoutValues():
+			return fmt.Errorf("read %s: %w", r.beside[0], differ(c.Revision))
+		}
+	}
+	return nil
+}
+
+// overlap is what one segment holds and a later one holds, too.
+type overlap map[segment.Revision]segment.Digest
+
+// keep keeps a change for the later segment, unless one was kept before.
+func (o overlap) keep(c segment.Change) {
+	if _, there := o[c.Revision]; !there {
+		o[c.Revision] = c.Digest()
 	}
 }
 
-func (r *Reading) compare(c segment.Change) error {
-	digest, there := r.overlap[c.Revision]
-	delete(r.overlap, c.Revision)
-	if there && digest != c.Digest() {
-		return fmt.Errorf("%w: two writers have different events of revision %d", ErrFork, c.Revision)
+// compare compares a change with one that was kept.
+func (o overlap) compare(c segment.Change) error {
+	if digest, there := o[c.Revision]; there && digest != c.Digest() {
+		return differ(c.Revision)
 	}
 	return nil
+}
+
+// forget drops what is before a revision.
+func (o overlap) forget(before segment.Revision) {
+	maps.DeleteFunc(o, func(r segment.Revision, _ segment.Digest) bool { return r < before })
+}
+
+func differ(revision segment.Revision) error {
+	return fmt.Errorf("%w: two writers have different events of revision %d", ErrFork, revision)
 }
 
 // Close ends the reading.

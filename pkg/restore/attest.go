@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
 )
@@ -22,7 +23,11 @@ func Attested(ctx context.Context, path string, hash segment.Hash) error {
 		return err
 	}
 	defer file.Close() //nolint:errcheck // only read
-	d, err := openDatabase(ctx, file, size-sealSize)
+	return attested(ctx, file, size, hash)
+}
+
+func attested(ctx context.Context, r io.ReaderAt, size int64, hash segment.Hash) error {
+	d, err := openDatabase(ctx, r, size-sealSize)
 	if err != nil {
 		return err
 	}

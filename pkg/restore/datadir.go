@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 )
@@ -31,7 +30,7 @@ func ReadDatabase(ctx context.Context, path string) (*DataDir, error) {
 	defer file.Close() //nolint:errcheck // only read
 	found := &DataDir{Database: path}
 	for range triesWhileWritten {
-		switch whole, err := found.readOnce(ctx, file, sizeOf(file)); {
+		switch whole, err := found.readOnce(ctx, file, func() (int64, error) { return fileSize(file) }); {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case whole && err != nil:
@@ -41,16 +40,6 @@ func ReadDatabase(ctx context.Context, path string) (*DataDir, error) {
 		}
 	}
 	return nil, fmt.Errorf("read database %s: it is changed faster than it can be read", path)
-}
-
-func sizeOf(file *os.File) func() (int64, error) {
-	return func() (int64, error) {
-		info, err := file.Stat()
-		if err != nil {
-			return 0, bare(err)
-		}
-		return info.Size(), nil
-	}
 }
 
 // readOnce reads the state of the last commit; whole: that is still the last one, and

@@ -109,7 +109,7 @@ func TestReadAcrossGrowth(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	size, err := sizeOf(file)()
+	size, err := fileSize(file)
 	if err != nil {
 		t.Fatal(err)
 	}

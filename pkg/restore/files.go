@@ -11,10 +11,10 @@ import (
 	"path/filepath"
 )
 
-// copySnapshot copies the database of a snapshot to a new file, without its sha256, and
-// checks that it is still the file that was planned with.
-func copySnapshot(ctx context.Context, snapshot Snapshot, to string) error {
-	file, size, err := openRegular(snapshot.Path)
+// copySnapshot copies the database of a snapshot, without its sha256, and checks that it is
+// still the file that was planned with.
+func copySnapshot(ctx context.Context, snapshot Snapshot, to io.Writer) error {
+	file, size, err := snapshot.reopen()
 	if err != nil {
 		return err
 	}
@@ -24,7 +24,7 @@ func copySnapshot(ctx context.Context, snapshot Snapshot, to string) error {
 	}
 	h := sha256.New()
 	source := io.TeeReader(io.NewSectionReader(file, 0, size-sealSize), h)
-	if err := writeFile(ctx, to, source); err != nil {
+	if err := copyContext(ctx, to, source); err != nil {
 		return err
 	}
 	if _, err := io.Copy(h, io.NewSectionReader(file, size-sealSize, sealSize)); err != nil {
@@ -36,23 +36,26 @@ func copySnapshot(ctx context.Context, snapshot Snapshot, to string) error {
 	return nil
 }
 
-func copyFile(ctx context.Context, from, to string) error {
+func copyFile(ctx context.Context, from string, to io.Writer) error {
 	file, err := os.Open(from)
 	if err != nil {
 		return err
 	}
 	defer file.Close() //nolint:errcheck // only read
-	return writeFile(ctx, to, file)
+	return copyContext(ctx, to, file)
 }
 
-// writeFile makes a new file, for the owner only.
-func writeFile(ctx context.Context, path string, source io.Reader) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+// NewFile makes a file, for the owner only, and fills it. On an error none is left.
+func NewFile(path string, fill func(*os.File) error) error {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	err = copyContext(ctx, file, source)
-	return errors.Join(err, file.Close())
+	err = errors.Join(fill(file), file.Close())
+	if err != nil {
+		err = errors.Join(err, removeIfThere(path))
+	}
+	return err
 }
 
 // makeParents is os.MkdirAll that tells what it made, from the top.

@@ -11,6 +11,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/nameless"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
 )
 
@@ -46,62 +47,60 @@ type Moment struct {
 // batchBytes is how much is put into the database in one transaction.
 const batchBytes = 2 << 20
 
-// WriteMoment writes the snapshot of the source at a revision into a new file: the base,
+// WriteMoment writes the snapshot of the source at a revision into an empty file: the base,
 // with later records taken out, or with all changes up to there put in, as the very records
 // that the source's backend had. Revision 0 is the last one captured. The file is a plain
 // etcd snapshot, sha256 and all.
 //
-// Memory is a few MiB, and 60 bytes for each key with a lease. On an error no file is left.
-// Errors are ErrGap, ErrFork, ErrNotCaptured, those of changes and of the file.
-func WriteMoment(ctx context.Context, base *Snapshot, revision int64, changes Changes, path string) (*Moment, error) {
-	floor := max(base.Contents.CompactRevision, 1)
-	if revision != 0 && revision < floor {
-		return nil, fmt.Errorf("%w: revision %d is before %d, to which the base goes back", ErrNotCaptured, revision, floor)
+// Memory is a few MiB, and 60 bytes for each key with a lease. Errors are ErrGap, ErrFork,
+// ErrNotCaptured, those of changes and of the file.
+func WriteMoment(ctx context.Context, base *Snapshot, revision int64, changes Changes, file *os.File) (*Moment, error) {
+	if err := base.reaches(revision); err != nil {
+		return nil, err
 	}
-	if err := copySnapshot(ctx, *base, path); err != nil {
-		return nil, fmt.Errorf("copy the base: %w", errors.Join(err, removeUnlessThere(path, err)))
+	if err := copySnapshot(ctx, *base, file); err != nil {
+		return nil, fmt.Errorf("copy the base: %w", err)
 	}
-	return windTo(ctx, base, revision, floor, changes, path)
+	return windTo(ctx, base, revision, changes, file)
 }
 
-// TurnInto is WriteMoment that makes the moment of the base's own file, which is no copy
-// of anything any more then: there is one database on the disk, not two.
+// TurnInto is WriteMoment that makes the moment of the file that a base was fetched into, which
+// is no copy of anything any more then: there is one database on the disk, not two.
 func TurnInto(ctx context.Context, base *Snapshot, revision int64, changes Changes) (*Moment, error) {
-	floor := max(base.Contents.CompactRevision, 1)
-	if revision != 0 && revision < floor {
-		return nil, fmt.Errorf("%w: revision %d is before %d, to which the base goes back", ErrNotCaptured, revision, floor)
+	if err := base.reaches(revision); err != nil {
+		return nil, err
 	}
-	if err := os.Truncate(base.Path, base.Size-sealSize); err != nil {
+	if err := base.file.Truncate(base.Size - sealSize); err != nil {
 		return nil, fmt.Errorf("open the base: %w", err)
 	}
-	return windTo(ctx, base, revision, floor, changes, base.Path)
+	return windTo(ctx, base, revision, changes, base.file)
 }
 
-// windTo brings the base's database in path to a revision. On an error it is removed.
-func windTo(ctx context.Context, base *Snapshot, revision, floor int64, changes Changes, path string) (_ *Moment, err error) {
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, removeIfThere(path))
-		}
-	}()
+// windTo brings the base's database in a file to a revision.
+func windTo(ctx context.Context, base *Snapshot, revision int64, changes Changes, file *os.File) (*Moment, error) {
 	m := &Moment{Revision: revision, Base: base.Contents.Revision}
-	if err := m.write(ctx, path, floor, changes); err != nil {
+	if err := m.write(ctx, file, base.floor(), changes); err != nil {
 		return nil, fmt.Errorf("write revision %d: %w", revision, err)
 	}
-	return m, seal(ctx, path)
+	return m, seal(ctx, file)
 }
 
-// removeUnlessThere removes what a copy left, but no file that was there before it.
-func removeUnlessThere(path string, err error) error {
-	if errors.Is(err, os.ErrExist) {
-		return nil
+// floor is the first revision that a base can be rewound to.
+func (s *Snapshot) floor() int64 { return max(s.Contents.CompactRevision, 1) }
+
+// reaches refuses a revision before a base's floor.
+func (s *Snapshot) reaches(revision int64) error {
+	if revision != 0 && revision < s.floor() {
+		return fmt.Errorf("%w: revision %d is before %d, to which the base goes back", ErrNotCaptured, revision, s.floor())
 	}
-	return removeIfThere(path)
+	return nil
 }
 
-func (m *Moment) write(ctx context.Context, path string, floor int64, changes Changes) error {
-	db, err := bolt.Open(path, 0o600, &bolt.Options{
+func (m *Moment) write(ctx context.Context, file *os.File, floor int64, changes Changes) error {
+	db, err := bolt.Open(file.Name(), 0o600, &bolt.Options{
 		NoSync: true, NoGrowSync: true, NoFreelistSync: true, FreelistType: bolt.FreelistMapType,
+		// Not by its name, which it may have no more; bbolt closes what it opened.
+		OpenFile: func(string, int, os.FileMode) (*os.File, error) { return nameless.Again(file) },
 	})
 	if err != nil {
 		return err
@@ -315,18 +314,17 @@ func (w *wind) rollback() {
 }
 
 // seal appends the sha256 that ends every snapshot, and makes the file durable.
-func seal(ctx context.Context, path string) error {
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
+func seal(ctx context.Context, file *os.File) error {
+	size, err := fileSize(file)
 	if err != nil {
 		return err
 	}
 	h := sha256.New()
-	err = copyContext(ctx, h, file)
-	if err == nil {
-		_, err = file.Write(h.Sum(nil))
+	if err := copyContext(ctx, h, io.NewSectionReader(file, 0, size)); err != nil {
+		return err
 	}
-	if err == nil {
-		err = file.Sync()
+	if _, err := file.WriteAt(h.Sum(nil), size); err != nil {
+		return err
 	}
-	return errors.Join(err, file.Close())
+	return file.Sync()
 }

@@ -98,6 +98,15 @@ func base(t *testing.T, s *server) *Snapshot {
 	return snapshot
 }
 
+// writeMoment is WriteMoment into a new file.
+func writeMoment(ctx context.Context, base *Snapshot, revision int64, changes Changes, path string) (m *Moment, err error) {
+	err = NewFile(path, func(file *os.File) (err error) {
+		m, err = WriteMoment(ctx, base, revision, changes, file)
+		return err
+	})
+	return m, err
+}
+
 func none() (segment.Record, error) { return nil, io.EOF }
 
 // Every moment hashes as the source did at that revision, before the base and after it, and
@@ -115,7 +124,7 @@ func TestMomentIsTheSource(t *testing.T) {
 	for _, at := range []int64{2, middle.Contents.Revision / 2, middle.Contents.Revision - 1, middle.Contents.Revision, middle.Contents.Revision + 1, (middle.Contents.Revision + head) / 2, head - 1, head, 0} {
 		t.Run(fmt.Sprint(at), func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "moment.db")
-			m, err := WriteMoment(t.Context(), middle, at, c.changes(t), path)
+			m, err := writeMoment(t.Context(), middle, at, c.changes(t), path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -154,7 +163,7 @@ func TestMomentAfterACompaction(t *testing.T) {
 		segment.Hash{Member: 1, Revision: segment.Revision(live.HashRevision), CompactRevision: segment.Revision(live.CompactRevision), Hash: live.Hash})
 
 	path := filepath.Join(t.TempDir(), "moment.db")
-	m, err := WriteMoment(t.Context(), before, 0, c.changes(t), path)
+	m, err := writeMoment(t.Context(), before, 0, c.changes(t), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +204,7 @@ func TestAttestedSeesAChange(t *testing.T) {
 	change.Events[0].Record = bytes.Replace(change.Events[0].Record, []byte("the value"), []byte("THE value"), 1)
 
 	path := filepath.Join(t.TempDir(), "moment.db")
-	if _, err := WriteMoment(t.Context(), b, 0, c.changes(t), path); err != nil {
+	if _, err := writeMoment(t.Context(), b, 0, c.changes(t), path); err != nil {
 		t.Fatal(err)
 	}
 	if err := Attested(t.Context(), path, hash); !errors.Is(err, ErrHash) {
@@ -256,7 +265,7 @@ func TestMomentRefuses(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()
-			m, err := WriteMoment(t.Context(), b, test.revision, test.changes, filepath.Join(dir, "moment.db"))
+			m, err := writeMoment(t.Context(), b, test.revision, test.changes, filepath.Join(dir, "moment.db"))
 			if m != nil || !errors.Is(err, test.want) {
 				t.Errorf("%+v, %v", m, err)
 			}
@@ -268,7 +277,7 @@ func TestMomentRefuses(t *testing.T) {
 	t.Run("a file that is there", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "moment.db")
 		write(t, path, []byte("mine"))
-		if _, err := WriteMoment(t.Context(), b, 0, none, path); !errors.Is(err, os.ErrExist) {
+		if _, err := writeMoment(t.Context(), b, 0, none, path); !errors.Is(err, os.ErrExist) {
 			t.Error(err)
 		}
 		if content, err := os.ReadFile(path); string(content) != "mine" {
@@ -277,7 +286,7 @@ func TestMomentRefuses(t *testing.T) {
 	})
 	t.Run("interrupted", func(t *testing.T) {
 		dir := t.TempDir()
-		if _, err := WriteMoment(canceled(), b, 0, none, filepath.Join(dir, "moment.db")); !errors.Is(err, context.Canceled) {
+		if _, err := writeMoment(canceled(), b, 0, none, filepath.Join(dir, "moment.db")); !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
 		if left := entriesIn(t, dir); len(left) > 0 {
@@ -326,7 +335,7 @@ func TestMomentHasTheLeases(t *testing.T) {
 	})
 
 	path := filepath.Join(t.TempDir(), "moment.db")
-	m, err := WriteMoment(t.Context(), b, 0, c.changes(t), path)
+	m, err := writeMoment(t.Context(), b, 0, c.changes(t), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -360,7 +369,7 @@ func TestMomentDropsLeases(t *testing.T) {
 	c := captureFrom(t, s, b.Contents.Revision+1)
 	c.records = append(c.records, segment.Leases{})
 	path := filepath.Join(t.TempDir(), "moment.db")
-	if _, err := WriteMoment(t.Context(), b, 0, c.changes(t), path); err != nil {
+	if _, err := writeMoment(t.Context(), b, 0, c.changes(t), path); err != nil {
 		t.Fatal(err)
 	}
 	_, servers := restored(t, path, Options{OutDir: filepath.Join(t.TempDir(), "out"), Bump: 0})

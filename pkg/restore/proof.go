@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
@@ -22,9 +23,13 @@ type Proof struct {
 	Reason string `json:"reason,omitempty"` // why it is not
 }
 
-// Prove holds a moment in path against the hashes that its source gave. A hash that is
+// Prove holds a moment in its file against the hashes that its source gave. A hash that is
 // another is ErrHash: this is not what the source had.
-func Prove(ctx context.Context, path string, m *Moment, voters int) (*Proof, error) {
+func Prove(ctx context.Context, file *os.File, m *Moment, voters int) (*Proof, error) {
+	size, err := fileSize(file)
+	if err != nil {
+		return nil, err
+	}
 	proof := &Proof{Voters: voters, Reason: "the source's members gave no hash up to this revision"}
 	for _, group := range groupHashes(m.Attestations) {
 		hash := group[0]
@@ -33,7 +38,7 @@ func Prove(ctx context.Context, path string, m *Moment, voters int) (*Proof, err
 				return nil, fmt.Errorf("%w: the source's members %s and %s had different hashes at revision %d", ErrHash, hash.Member, other.Member, hash.Revision)
 			}
 		}
-		switch err := Attested(ctx, path, hash); {
+		switch err := attested(ctx, file, size, hash); {
 		case errors.Is(err, ErrUnproven):
 			proof.Reason = "the hashes that the source's members gave begin before the base"
 			continue

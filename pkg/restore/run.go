@@ -132,7 +132,7 @@ func (b *builder) copyDatabase(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := copySnapshot(ctx, b.plan.Snapshot, first); err != nil {
+	if err := NewFile(first, func(f *os.File) error { return copySnapshot(ctx, b.plan.Snapshot, f) }); err != nil {
 		return fmt.Errorf("copy the snapshot: %w", err)
 	}
 	if err := edit(first, b.plan, identity); err != nil {
@@ -143,7 +143,7 @@ func (b *builder) copyDatabase(ctx context.Context) error {
 			continue
 		}
 		b.onStep("copy the database to " + w.target.Name)
-		if err := copyFile(ctx, first, w.database()); err != nil {
+		if err := NewFile(w.database(), func(f *os.File) error { return copyFile(ctx, first, f) }); err != nil {
 			return fmt.Errorf("copy the database to %s: %w", w.target.Name, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -57,39 +58,40 @@ type Salvaged struct {
 // HardState.Commit lags behind what was acknowledged (etcd --force-new-cluster stops there and
 // loses writes), so the whole log is applied. Memory is that of the log since the last raft
 // snapshot. On an error no file is left.
-func Salvage(ctx context.Context, dataDir string, revision int64, path string) (_ *Salvaged, err error) {
+func Salvage(ctx context.Context, dataDir string, revision int64, path string) (*Salvaged, error) {
 	database := filepath.Join(dataDir, "member", "snap", "db")
 	if err := stopped(database); err != nil {
 		return nil, fmt.Errorf("salvage %s: %w", dataDir, err)
 	}
-	if err := copyFile(ctx, database, path); err != nil {
-		return nil, fmt.Errorf("salvage %s: %w", dataDir, errors.Join(err, removeUnlessThere(path, err)))
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, removeIfThere(path))
+	var s *Salvaged
+	err := NewFile(path, func(file *os.File) (err error) {
+		if err := copyFile(ctx, database, file); err != nil {
+			return err
 		}
-	}()
-	s, err := applyLog(ctx, filepath.Join(dataDir, "member", "wal"), revision, path)
+		if s, err = applyLog(ctx, filepath.Join(dataDir, "member", "wal"), revision, path); err != nil {
+			return err
+		}
+		if revision != 0 && s.Revision > revision {
+			if err := s.rewind(ctx, file, revision); err != nil {
+				return err
+			}
+		}
+		return seal(ctx, file)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("salvage %s: %w", dataDir, err)
 	}
-	if revision != 0 && s.Revision > revision {
-		if err := s.rewind(ctx, path, revision); err != nil {
-			return nil, fmt.Errorf("salvage %s: %w", dataDir, err)
-		}
-	}
-	return s, seal(ctx, path)
+	return s, nil
 }
 
 // rewind takes out what the database itself holds after a revision.
-func (s *Salvaged) rewind(ctx context.Context, path string, revision int64) error {
-	file, size, err := openRegular(path)
+func (s *Salvaged) rewind(ctx context.Context, file *os.File, revision int64) error {
+	size, err := fileSize(file)
 	if err != nil {
 		return err
 	}
 	d, err := openDatabase(ctx, file, size)
-	if err = errors.Join(err, file.Close()); err != nil {
+	if err != nil {
 		return err
 	}
 	if floor := max(d.compact, 1); revision < floor {
@@ -97,7 +99,7 @@ func (s *Salvaged) rewind(ctx context.Context, path string, revision int64) erro
 	}
 	m := &Moment{Revision: revision, Base: s.Revision}
 	s.Revision = revision
-	return m.write(ctx, path, max(d.compact, 1), nil)
+	return m.write(ctx, file, max(d.compact, 1), nil)
 }
 
 // stopped tells whether no etcd holds the database: it would be locked.

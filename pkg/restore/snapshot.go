@@ -2,12 +2,14 @@ package restore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/nameless"
 )
 
 // Snapshot is a verified snapshot file.
@@ -21,6 +23,8 @@ type Snapshot struct {
 	Version  string        `json:"version"` // cluster version stored in it; empty before 3.5
 	// Warnings tell what is odd about it but does not keep it from being restored.
 	Warnings []string `json:"warnings,omitempty"`
+
+	file *os.File // where it is in an open file, which may have no name: not its own to close
 }
 
 // Open verifies path (its sha256, the database's structure, the revision chain's
@@ -52,6 +56,53 @@ func Inspect(ctx context.Context, path string, sum uint32) (etcd.Contents, error
 
 // check compares the size bytes of r with a sum and returns their sha256 if it knows it.
 type check func(ctx context.Context, r io.ReaderAt, size int64) (sha256 string, err error)
+
+// OpenFile is Open of a file that is open already, and must stay so as long as the snapshot is
+// used.
+func OpenFile(ctx context.Context, file *os.File) (*Snapshot, error) {
+	s, err := openFile(ctx, file, checkSHA256)
+	if err != nil {
+		return nil, fmt.Errorf("read snapshot %s: %w", file.Name(), err)
+	}
+	return s, nil
+}
+
+func openFile(ctx context.Context, file *os.File, check check) (*Snapshot, error) {
+	size, err := fileSize(file)
+	if err != nil {
+		return nil, err
+	}
+	s, err := read(ctx, file, size, check)
+	if err != nil {
+		return nil, err
+	}
+	s.Path, s.file = file.Name(), file
+	return s, nil
+}
+
+func fileSize(file *os.File) (int64, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return 0, bare(err)
+	}
+	return info.Size(), nil
+}
+
+// reopen opens the snapshot's file once more, to read.
+func (s *Snapshot) reopen() (*os.File, int64, error) {
+	if s.file == nil {
+		return openRegular(s.Path)
+	}
+	file, err := nameless.Again(s.file)
+	if err != nil {
+		return nil, 0, err
+	}
+	size, err := fileSize(file)
+	if err != nil {
+		return nil, 0, errors.Join(err, file.Close())
+	}
+	return file, size, nil
+}
 
 func open(ctx context.Context, path string, check check) (*Snapshot, error) {
 	file, size, err := openRegular(path)

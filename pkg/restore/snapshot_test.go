@@ -91,7 +91,7 @@ func TestOpenAgreesWithServerAndEtcdutl(t *testing.T) {
 			want := etcd.Contents{
 				Revision: live.HashRevision, CompactRevision: live.CompactRevision,
 				Keys: all.Count, Records: got.Contents.Records,
-				Hash: status.Hash, HashKV: live.Hash, StorageVersion: "3.7.0", Kubernetes: tc.kubernetes, Partial: strings.HasPrefix(tc.name, "partial"),
+				Hash: status.Hash, HashKV: live.Hash, StorageVersion: storageVersion, Kubernetes: tc.kubernetes, Partial: strings.HasPrefix(tc.name, "partial"),
 			}
 			if diff := cmp.Diff(want, got.Contents); diff != "" {
 				t.Errorf("contents (-live +read):\n%s", diff)

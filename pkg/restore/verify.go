@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
-	"math/rand/v2"
-	"path/filepath"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/nameless"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 )
@@ -58,7 +57,7 @@ func Verify(ctx context.Context, a *store.Archive, c *store.Contents, o VerifyOp
 	if o.OnStep == nil {
 		o.OnStep = func(string) {}
 	}
-	v := &verifier{archive: a, contents: c, options: o, chains: newChains()}
+	v := &verifier{archive: a, contents: c, options: o, chains: newChains(), overlap: overlap{}}
 	v.out = &Verification{Timeline: c.Timeline.ID, Opened: !o.Sealed, Deep: o.Deep, Spans: c.Spans(), Bytes: c.Bytes}
 	for _, err := range c.Damaged {
 		v.out.fault(string(c.Timeline.ID), err)
@@ -98,6 +97,7 @@ type verifier struct {
 	options  VerifyOptions
 	out      *Verification
 	chains   *chains
+	overlap  overlap // of the segments that were read with those that come
 }
 
 // judge takes damage for a fault, and hands on what is the store's own.
@@ -136,15 +136,16 @@ func (v *verifier) base(ctx context.Context, b store.Base) error {
 
 func (v *verifier) segments(ctx context.Context) error {
 	envelopes := map[segment.Revision][]*segment.Envelope{} // by the last revision
-	for _, s := range v.contents.Segments {
+	for i, s := range v.contents.Segments {
 		name := s.String()
 		e, err := v.archive.Envelope(ctx, v.contents.Timeline.ID, s)
 		if err == nil {
 			err = follows(e, envelopes[s.First-1])
 		}
 		if err == nil && !v.options.Sealed {
-			err = v.segment(ctx, s)
+			err = v.segment(ctx, s, v.contents.Segments[i+1:])
 		} else if err == nil {
+			v.sameEnd(e, envelopes[s.Last])
 			err = v.archive.CheckSegment(ctx, v.contents.Timeline.ID, s)
 		}
 		if err := v.judge(name, err); err != nil {
@@ -172,12 +173,23 @@ func follows(e *segment.Envelope, before []*segment.Envelope) error {
 	return fmt.Errorf("%w: it follows another segment than the one that is there", store.ErrDamaged)
 }
 
-func (v *verifier) segment(ctx context.Context, s store.Segment) error {
+// sameEnd: segments that end with one revision have the same events of it.
+func (v *verifier) sameEnd(e *segment.Envelope, others []*segment.Envelope) {
+	if len(others) > 0 && others[0].Summary.LastChange != e.Summary.LastChange {
+		v.out.fault(e.Name().String(), differ(e.Summary.Last))
+	}
+}
+
+// segment reads a segment, and compares what one before it holds, too. Memory is some 80 bytes
+// for a revision that it has in common with those that come.
+func (v *verifier) segment(ctx context.Context, s store.Segment, next []store.Segment) error {
 	r, err := v.archive.OpenSegment(ctx, v.contents.Timeline.ID, s)
 	if err != nil {
 		return err
 	}
 	defer r.Close() //nolint:errcheck // only read
+	v.overlap.forget(s.First)
+	forked := false
 	for {
 		record, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -191,6 +203,13 @@ func (v *verifier) segment(ctx context.Context, s store.Segment) error {
 			continue
 		}
 		v.out.Changes++
+		if err := v.overlap.compare(change); err != nil && !forked {
+			forked = true // where it begins is enough
+			v.out.fault(s.String(), err)
+		}
+		if len(next) > 0 && change.Revision >= next[0].First {
+			v.overlap.keep(change)
+		}
 		if err := v.chains.admit(change); err != nil {
 			return err
 		}
@@ -258,20 +277,23 @@ func (v *verifier) run(ctx context.Context, span store.Span) error {
 		return err
 	}
 	v.options.OnStep(fmt.Sprintf("restore revision %d from the base of %d", span.Last, chain.Base.Info.Last))
-	path := filepath.Join(v.options.ScratchDir, fmt.Sprintf(".kubectl-etcd-verify-%08x.part", rand.Uint32()))
-	base, err := FetchBase(ctx, v.archive, v.contents.Timeline.ID, chain.Base, path)
+	file, err := nameless.Create(v.options.ScratchDir)
 	if err != nil {
 		return err
 	}
-	reading := ReadSegments(ctx, v.archive, v.contents.Timeline.ID, chain.Segments)
+	defer nameless.Close(file) //nolint:errcheck // nothing of it is needed any more
+	base, err := FetchBase(ctx, v.archive, v.contents.Timeline.ID, chain.Base, file)
+	if err != nil {
+		return err
+	}
+	reading := ReadChain(ctx, v.archive, v.contents.Timeline.ID, chain)
 	moment, err := TurnInto(ctx, base, int64(span.Last), reading.Next)
 	if err = errors.Join(err, reading.Close()); err != nil {
 		return err
 	}
-	defer removeIfThere(path) //nolint:errcheck // a scratch file that is seen by its name
 	voters := len(chain.Base.Info.Identity.Members)
 	for _, group := range groupHashes(moment.Attestations) {
-		proof, err := Prove(ctx, path, &Moment{Attestations: group}, voters)
+		proof, err := Prove(ctx, file, &Moment{Attestations: group}, voters)
 		if err != nil {
 			return err
 		}

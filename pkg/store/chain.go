@@ -32,6 +32,9 @@ type Span struct {
 type Chain struct {
 	Base     Base
 	Segments []Segment
+	// Beside are segments that are not needed and end among the chain's revisions: another
+	// writer's, which must hold the same. Ascending by last revision.
+	Beside []Segment
 }
 
 // Last is the highest revision that the chain holds.
@@ -188,6 +191,7 @@ func (c *Contents) Chain(revision segment.Revision) (Chain, error) {
 			}
 		}
 		if chain.Last() >= revision {
+			chain.Beside = c.beside(chain.Segments, revision)
 			return chain, nil
 		}
 		break // what an older base reaches over, this one reaches too
@@ -198,6 +202,25 @@ func (c *Contents) Chain(revision segment.Revision) (Chain, error) {
 		}
 	}
 	return Chain{}, c.unreachable(revision)
+}
+
+// beside are the segments that are not among those used, which are in the same order, and end
+// among their revisions up to one.
+func (c *Contents) beside(used []Segment, until segment.Revision) (list []Segment) {
+	if len(used) == 0 {
+		return nil
+	}
+	first := used[0].First
+	for _, s := range c.Segments {
+		switch {
+		case len(used) > 0 && s == used[0]:
+			used = used[1:]
+		case first <= s.Last && s.Last <= until:
+			list = append(list, s)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b Segment) int { return cmp.Compare(a.Last, b.Last) })
+	return list
 }
 
 func (c *Contents) unreachable(revision segment.Revision) error {
@@ -270,6 +293,7 @@ func (c *Contents) OldestChain(span Span) (Chain, error) {
 		}
 		chain := Chain{Base: b, Segments: c.after(b)}
 		if chain.Last() >= span.Last {
+			chain.Beside = c.beside(chain.Segments, span.Last)
 			return chain, nil
 		}
 	}

@@ -37,18 +37,21 @@ func history(bases []Base, segments ...Segment) *Contents {
 	return c
 }
 
-// chainText is "base of 10: 11-20 21-30".
+// chainText is "base of 10: 11-20 21-30, beside 12-15".
 func chainText(c Chain) string {
 	text := fmt.Sprintf("base of %d:", c.Base.Info.Last)
 	for _, s := range c.Segments {
 		text += fmt.Sprintf(" %d-%d", s.First, s.Last)
+	}
+	for _, s := range c.Beside {
+		text += fmt.Sprintf(", beside %d-%d", s.First, s.Last)
 	}
 	return text
 }
 
 func TestChain(t *testing.T) {
 	c := history([]Base{baseAt(0, 5, 10), baseAt(30, 60, 100), baseAt(60, 190, 200)},
-		segmentAt(1, 9, 20), segmentAt(2, 21, 40), segmentAt(2, 15, 35), segmentAt(3, 41, 50),
+		segmentAt(1, 9, 20), segmentAt(2, 21, 40), segmentAt(2, 15, 35), segmentAt(1, 10, 12), segmentAt(3, 41, 50),
 		segmentAt(31, 98, 120), segmentAt(32, 121, 150))
 	for _, test := range []struct {
 		revision segment.Revision
@@ -56,7 +59,8 @@ func TestChain(t *testing.T) {
 		err      error
 	}{
 		{4, "", ErrNoBase}, {5, "base of 10:", nil}, {10, "base of 10:", nil}, {11, "base of 10: 9-20", nil},
-		{20, "base of 10: 9-20", nil}, {21, "base of 10: 9-20 21-40", nil}, {50, "base of 10: 9-20 21-40 41-50", nil},
+		{20, "base of 10: 9-20, beside 10-12", nil}, {21, "base of 10: 9-20 21-40, beside 10-12", nil}, {34, "base of 10: 9-20 21-40, beside 10-12", nil},
+		{35, "base of 10: 9-20 21-40, beside 10-12, beside 15-35", nil}, {50, "base of 10: 9-20 21-40 41-50, beside 10-12, beside 15-35", nil},
 		{51, "", ErrGap}, {59, "", ErrGap}, {60, "base of 100:", nil}, {99, "base of 100:", nil}, {101, "base of 100: 98-120", nil},
 		{150, "base of 100: 98-120 121-150", nil}, {151, "", ErrGap}, {189, "", ErrGap}, {190, "base of 200:", nil}, {200, "base of 200:", nil}, {201, "", ErrNoBase},
 	} {

@@ -248,24 +248,36 @@ func (a *archived) want(w truth) {
 // restoreOne restores a moment and compares it.
 func restoreOne(t *testing.T, archive *store.Archive, c *store.Contents, revision int64, hash segment.Hash) error {
 	t.Helper()
-	plan, err := restore.PlanArchive(t.Context(), archive, c, restore.When{Revision: segment.Revision(revision)})
+	file, _, err := makeMoment(t, archive, c, revision)
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(t.TempDir(), "moment.db")
-	base, err := restore.FetchBase(t.Context(), archive, c.Timeline.ID, plan.Chain.Base, path)
-	if err != nil {
-		return err
-	}
-	reading := restore.ReadSegments(t.Context(), archive, c.Timeline.ID, plan.Chain.Segments)
-	defer reading.Close()
-	if _, err := restore.TurnInto(t.Context(), base, revision, reading.Next); err != nil {
-		return err
-	}
-	if err := restore.Attested(t.Context(), path, hash); err != nil {
+	if err := restore.Attested(t.Context(), file.Name(), hash); err != nil {
 		return fmt.Errorf("%w: %w", errWrong, err)
 	}
 	return nil
+}
+
+// makeMoment makes a moment's snapshot, as restore does.
+func makeMoment(t *testing.T, archive *store.Archive, c *store.Contents, revision int64) (*os.File, *restore.Moment, error) {
+	t.Helper()
+	plan, err := restore.PlanArchive(t.Context(), archive, c, restore.When{Revision: segment.Revision(revision)})
+	if err != nil {
+		return nil, nil, err
+	}
+	file, err := os.Create(filepath.Join(t.TempDir(), "moment.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { file.Close() })
+	base, err := restore.FetchBase(t.Context(), archive, c.Timeline.ID, plan.Chain.Base, file)
+	if err != nil {
+		return nil, nil, err
+	}
+	reading := restore.ReadChain(t.Context(), archive, c.Timeline.ID, plan.Chain)
+	defer reading.Close()
+	moment, err := restore.TurnInto(t.Context(), base, revision, reading.Next)
+	return file, moment, err
 }
 
 // errWrong: what was restored without an error is not what the server had.

@@ -20,6 +20,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 	"github.com/kubectl-etcd/kubectl-etcd/test/s3"
@@ -513,6 +514,53 @@ func TestNothingPlain(t *testing.T) {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s has the mode %s, %v", path, info.Mode(), err)
 		}
+	}
+}
+
+// TestDeepVerifyLeavesNoName: what verify --deep restores has no name at any time, so that
+// nothing of it stays if it is killed.
+func TestDeepVerifyLeavesNoName(t *testing.T) {
+	const secret = "plaintext-that-must-have-no-name"
+	cluster := etcdtest.Start(t, 1, etcdtest.Options{Plain: true})
+	client := cluster.Clients()[0]
+	a := newArchived(t, t.TempDir())
+	etcdtest.Put(t, client.Raw(), "before", secret)
+	for i := range 20 {
+		etcdtest.Put(t, client.Raw(), fmt.Sprintf("big%d", i), noise(512<<10))
+	}
+	f := a.follow(cluster.Clients(), nil)
+	f.base()
+	f.reached(truth{}.puts(t, client, 3))
+	f.stop()
+	archive, list := a.timelines()
+	scratch := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	type sight struct{ plain, named int }
+	seen := make(chan sight)
+	go func() {
+		var s sight
+		for ctx.Err() == nil {
+			s.plain += grepOpen(t, scratch, secret)
+			left, _ := os.ReadDir(scratch)
+			for _, entry := range left { // one that was just made is empty
+				if info, err := entry.Info(); err == nil && info.Size() > 0 {
+					s.named++
+				}
+			}
+		}
+		seen <- s
+	}()
+	v, err := restore.Verify(t.Context(), archive, list[0], restore.VerifyOptions{Deep: true, ScratchDir: scratch})
+	cancel()
+	s := <-seen
+	if err != nil || len(v.Faults) > 0 || s.plain == 0 {
+		t.Errorf("verify finds %+v, %v; the database was seen %d times", v.Faults, err, s.plain)
+	}
+	if s.named > 0 {
+		t.Errorf("it had a name %d times", s.named)
+	}
+	if left, err := os.ReadDir(scratch); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }
 

@@ -339,7 +339,12 @@ func (b *archiveBench) replay(ctx context.Context) (took, base time.Duration, er
 		return 0, 0, err
 	}
 	began := time.Now()
-	snapshot, err := restore.FetchBase(ctx, a, c.Timeline.ID, c.Bases[0], filepath.Join(b.dir, "base.db"))
+	file, err := os.Create(filepath.Join(b.dir, "base.db"))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer file.Close() //nolint:errcheck // only read
+	snapshot, err := restore.FetchBase(ctx, a, c.Timeline.ID, c.Bases[0], file)
 	if err != nil {
 		return 0, 0, err
 	}

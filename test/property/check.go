@@ -59,12 +59,17 @@ func (r *run) checkOne(a *store.Archive, c *store.Contents, want truth) bool {
 		r.t.Fatal(err)
 	}
 	path := filepath.Join(r.dir, "moment.db")
-	base, err := restore.FetchBase(r.t.Context(), a, c.Timeline.ID, plan.Chain.Base, path)
+	file, err := os.Create(path)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	defer os.Remove(path) //nolint:errcheck // in a folder of the test's own
-	reading := restore.ReadSegments(r.t.Context(), a, c.Timeline.ID, plan.Chain.Segments)
+	defer file.Close()    //nolint:errcheck // it is read by its name as well
+	base, err := restore.FetchBase(r.t.Context(), a, c.Timeline.ID, plan.Chain.Base, file)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	reading := restore.ReadChain(r.t.Context(), a, c.Timeline.ID, plan.Chain)
 	defer reading.Close() //nolint:errcheck // only read
 	moment, err := restore.TurnInto(r.t.Context(), base, want.revision, reading.Next)
 	if err != nil {
@@ -72,7 +77,7 @@ func (r *run) checkOne(a *store.Archive, c *store.Contents, want truth) bool {
 		return true
 	}
 	r.compare(path, moment, want)
-	if _, err := restore.Prove(r.t.Context(), path, moment, len(r.clients)); err != nil {
+	if _, err := restore.Prove(r.t.Context(), file, moment, len(r.clients)); err != nil {
 		r.t.Errorf("revision %d: %v", want.revision, err)
 	}
 	return true

@@ -52,6 +52,13 @@ func (m *Member) Start() {
 	m.start()
 }
 
+// Isolate drops what the other members send to this one, and it to them, until Rejoin. Its
+// clients still reach it; within the election timeout it takes itself for connected.
+func (m *Member) Isolate() { m.Server.Server.PauseSending() }
+
+// Rejoin ends Isolate.
+func (m *Member) Rejoin() { m.Server.Server.ResumeSending() }
+
 func (m *Member) start() {
 	m.t.Helper()
 	server, err := embed.StartEtcd(m.config)
