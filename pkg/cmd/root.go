@@ -48,7 +48,7 @@ func newRootCommand(s *session) *cobra.Command {
 	}
 	root.AddGroup(&cobra.Group{ID: groupLook, Title: "Look"}, &cobra.Group{ID: groupBackup, Title: "Back up and restore"})
 	root.AddCommand(
-		newStatusCommand(s), newTailCommand(s),
+		newStatusCommand(s), newTuneCommand(s), newTailCommand(s),
 		newBackupCommand(s), newBackupsCommand(s), newRestoreCommand(s), newExportCommand(s),
 		newVerifyCommand(s), newPruneCommand(s), newKeygenCommand(s), newAgentCommand(s),
 		newOptionsCommand(s), newVersionCommand(s), newRelayCommand(s),
