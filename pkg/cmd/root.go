@@ -52,7 +52,7 @@ func newRootCommand(s *session) *cobra.Command {
 	}
 	root.AddGroup(&cobra.Group{ID: groupLook, Title: "Look"}, &cobra.Group{ID: groupBackup, Title: "Back up and restore"})
 	root.AddCommand(
-		newStatusCommand(s), newHealthCommand(s), newTailCommand(s),
+		newStatusCommand(s), newHealthCommand(s), newTuneCommand(s), newTailCommand(s),
 		newBackupCommand(s), newBackupsCommand(s), newRestoreCommand(s), newExportCommand(s),
 		newVerifyCommand(s), newPruneCommand(s), newKeygenCommand(s), newAgentCommand(s),
 		newOptionsCommand(s), newVersionCommand(s), newRelayCommand(s),

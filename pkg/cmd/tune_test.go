@@ -1,0 +1,119 @@
+package cmd
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/tune"
+)
+
+func TestParseSimulation(t *testing.T) {
+	got, err := parseSimulation("rtt=130ms, fsync=8ms,members=5")
+	if err != nil || got.RTT != 130*time.Millisecond || *got.Fsync.Value != 8*time.Millisecond || got.Members != 5 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	got, err = parseSimulation("rtt=0s")
+	if err != nil || got.RTT != 0 || got.Fsync.Value != nil || got.Fsync.Missing == "" || got.Members != 3 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	for text, want := range map[string]string{
+		"fsync=8ms":             "rtt is missing",
+		"rtt":                   `"rtt" is not like rtt=130ms`,
+		"rtt=130":               "rtt=130 is no time like 8ms",
+		"rtt=-1ms":              "rtt=-1ms is not between 0 and 1m0s",
+		"rtt=61s":               "rtt=61s is not between 0 and 1m0s",
+		"rtt=1ms,rtt=2ms":       "rtt is there twice",
+		"rtt=1ms,":              `"" is not like`,
+		"rtt=1ms,fsync=":        "fsync= is no time",
+		"rtt=1ms,members=0":     "members=0 is no number from 1 to 99",
+		"rtt=1ms,members=three": "members=three is no number from 1 to 99",
+		"rtt=1ms,nodes=3":       `"nodes" is none of rtt, fsync, members`,
+	} {
+		if _, err := parseSimulation(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+}
+
+func TestTuneUsage(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"tune"}, "error: give the figures: --simulate rtt=130ms,fsync=8ms,members=5\nhint: kubectl etcd tune --help\n"},
+		{[]string{"tune", "--simulate="}, "error: --simulate is given, but empty\n"},
+		{[]string{"tune", "--simulate", "rtt=fast"}, "error: --simulate rtt=fast: rtt=fast is no time like 8ms or 1.5s\n"},
+		{[]string{"tune", "main", "--simulate", "rtt=1ms"}, "unknown command"},
+	} {
+		s, out, errOut := testSession(nil)
+		if code := s.execute(t.Context(), newRootCommand(s), test.args); code != exitUsage || !strings.Contains(errOut.String(), test.want) || out.Len() > 0 {
+			t.Errorf("%q: code %d, %q, want %q", test.args, code, errOut, test.want)
+		}
+	}
+}
+
+func reportOf(t *testing.T, figures string) tuneReport {
+	t.Helper()
+	sim, err := parseSimulation(figures)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newTuneReport(sim)
+}
+
+// strayReport is of a running cluster whose members differ, one waits for a restart, and
+// one's settings and disk are not known.
+func strayReport() tuneReport {
+	sim := simulation{RTT: 2 * time.Millisecond, Fsync: tune.Known(6 * time.Millisecond), Members: 3, Version: "3.6.16"}
+	f := sim.facts()
+	f.Members[0].Settings["heartbeat-interval"] = tune.Setting{Value: "200", From: tune.FromEnvironment}
+	f.Members[0].Running = tune.Settings{"heartbeat-interval": {Value: "100", From: tune.FromLog}}
+	f.Members[1].Settings["unsafe-no-fsync"] = tune.Setting{Value: "true", From: tune.FromFlag}
+	f.Members[2].Settings, f.Members[2].Unread = nil, "the pod is gone"
+	f.Members[2].Fsync = tune.Unknown[time.Duration]("metrics do not answer")
+	return tuneReport{Advice: tune.Advise(f, tune.Options{})}
+}
+
+func TestTuneViews(t *testing.T) {
+	for _, test := range []struct {
+		file     string
+		terminal render.Terminal
+		wide     bool
+		report   tuneReport
+	}{
+		{"tune-80.txt", render.Terminal{TTY: true, Width: 80, Unicode: true}, false, reportOf(t, "rtt=130ms,fsync=8ms,members=5")},
+		{"tune-pipe.txt", render.Terminal{Unicode: true}, false, reportOf(t, "rtt=130ms,fsync=8ms,members=5")},
+		{"tune-wide.txt", render.Terminal{TTY: true, Width: 80, Unicode: true}, true, reportOf(t, "rtt=2ms,fsync=6ms,members=3")},
+		{"tune-passes.txt", render.Terminal{TTY: true, Width: 160, Unicode: true}, false, reportOf(t, "rtt=600ms,members=4")},
+		{"tune-refused-ascii.txt", render.Terminal{TTY: true, Width: 80}, false, reportOf(t, "rtt=6s,fsync=120ms,members=3")},
+		{"tune-stray-120.txt", render.Terminal{TTY: true, Width: 120, Unicode: true}, false, strayReport()},
+	} {
+		t.Run(test.file, func(t *testing.T) {
+			var out bytes.Buffer
+			screen := render.NewScreen(&out, test.terminal)
+			screen.Wide = test.wide
+			viewTune(screen, test.report)
+			if err := screen.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, test.file, out.String())
+			checkReadable(t, test.terminal, test.wide, out.String())
+		})
+	}
+}
+
+func TestTunePrintsTheStructOfTheView(t *testing.T) {
+	s, out, errOut := testSession(nil)
+	args := []string{"tune", "--simulate", "rtt=130ms,members=5", "-o",
+		"jsonpath={.kind} {.items[0].kind} {.items[0].metadata.name} {.items[0].timing.electionTimeout} {.items[0].simulated.rtt} {.items[0].simulated.fsyncP99.notMeasured}; {.items[0].writes[0].latency.notMeasured}; {.items[0].steps[4].member}"}
+	if code := s.execute(t.Context(), newRootCommand(s), args); code != exitOK {
+		t.Fatalf("code %d, %s", code, errOut)
+	}
+	want := "ClusterAdviceList ClusterAdvice simulated 1.3 0.13 --simulate says no fsync; fsync of m1: --simulate says no fsync; m1"
+	if out.String() != want {
+		t.Errorf("got  %s\nwant %s", out, want)
+	}
+}

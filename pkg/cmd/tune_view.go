@@ -1,0 +1,186 @@
+package cmd
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/tune"
+)
+
+// tuneColumns go with itemRow.
+var tuneColumns = []render.Column{
+	{Title: "FLAG"},
+	{Title: "CURRENT", Min: 12},
+	{Title: "SUGGESTED", Min: 12},
+	{Title: "LEVEL"},
+	{Title: "DEFAULT", Wide: true},
+	{Title: "SOURCE", Wide: true},
+	{Title: "REASON", Below: true},
+}
+
+var writeColumns = []render.Column{{Title: "MEMBERS", Right: true}, {Title: "CAN LOSE", Right: true}, {Title: "A WRITE TAKES", Right: true}, {Title: "NOTE"}}
+
+// viewTune shows the answer, the settings, what a write takes, how to get there, and last the notes.
+func viewTune(s *render.Screen, r tuneReport) {
+	level := s.State(string(r.Level), adviceTone(r.Level))
+	s.Line(level, render.Cell{Text: ": " + r.Summary, Tone: render.Strong})
+	if sim := r.Simulated; sim != nil {
+		s.Item(fmt.Sprintf("simulated: %d members as kubeadm starts them with etcd %s, round trip %s, fsync %s", sim.Members, sim.Version, render.Duration(sim.RTT), factText(sim.Fsync)), render.Plain)
+	}
+	for _, reason := range r.Reasons {
+		s.Item(reason, render.Plain)
+	}
+	if e := r.Effects; e != nil {
+		s.Item(effectsText(*r.Timing, *e), render.Plain)
+	}
+	s.Line()
+	left := viewItems(s, r.Items)
+	s.Line()
+	viewWrites(s, r.Writes)
+	viewRestarts(s, r.Steps)
+	if r.KubeadmPatch != "" {
+		s.Line()
+		s.Line(render.Cell{Text: "what is suggested, for kubeadm:", Tone: render.Strong})
+		for line := range strings.Lines(r.KubeadmPatch) {
+			s.Line(render.Cell{Text: "  " + strings.TrimSuffix(line, "\n")})
+		}
+	}
+	s.Line()
+	for _, note := range append(leftOutNotes(left), r.Notes...) {
+		s.Text(0, "note: "+note, render.Dim)
+	}
+}
+
+func adviceTone(level tune.Level) render.Tone {
+	switch level {
+	case tune.LevelKeep:
+		return render.Good
+	case tune.LevelUnknown:
+		return render.Dim
+	case tune.LevelCritical:
+		return render.Bad
+	}
+	return render.Warn
+}
+
+// effectsText is what else an election timeout changes.
+func effectsText(t tune.Timing, e tune.Effects) string {
+	return fmt.Sprintf("election-timeout=%d: without a leader for %s to %s when it fails, a request fails after %s, a connection to a member after %s, no lease is shorter than %s",
+		t.Election.Milliseconds(), render.Duration(e.FailoverMin), render.Duration(e.FailoverMax),
+		render.Duration(e.RequestTimeout), render.Duration(e.PeerDialTimeout), render.Duration(e.MinLeaseTTL))
+}
+
+// viewItems shows what is to be done, and always the two that everything is about; with
+// -o wide all. It returns the flags that it left out, by level.
+func viewItems(s *render.Screen, items []tune.Item) (left map[tune.Level][]string) {
+	table := render.Table{Columns: tuneColumns}
+	left = map[tune.Level][]string{}
+	for _, item := range items {
+		timing := item.Flag == "heartbeat-interval" || item.Flag == "election-timeout"
+		if quiet := item.Level == tune.LevelKeep || item.Level == tune.LevelUnknown; quiet && !timing && !s.Wide {
+			left[item.Level] = append(left[item.Level], item.Flag)
+			continue
+		}
+		table.Rows = append(table.Rows, itemRow(s, item))
+	}
+	s.Table(table)
+	return left
+}
+
+func leftOutNotes(left map[tune.Level][]string) (notes []string) {
+	if unknown := left[tune.LevelUnknown]; len(unknown) > 0 {
+		notes = append(notes, "not known enough to judge (-o wide says why): "+strings.Join(unknown, ", "))
+	}
+	if kept := len(left[tune.LevelKeep]); kept > 0 {
+		notes = append(notes, fmt.Sprintf("%d more flags are well as they are: -o wide", kept))
+	}
+	return notes
+}
+
+// itemRow has a cell per column of tuneColumns.
+func itemRow(s *render.Screen, item tune.Item) []render.Cell {
+	suggested := item.Suggested
+	if suggested == "" {
+		suggested = "-"
+	}
+	return []render.Cell{
+		{Text: item.Flag}, {Text: currentText(item.Current)}, {Text: suggested},
+		s.State(string(item.Level), adviceTone(item.Level)),
+		{Text: dash(item.Default)}, {Text: item.Source}, {Text: item.Reason},
+	}
+}
+
+// currentText names members only where they differ.
+func currentText(current []tune.Current) string {
+	var texts []string
+	for _, c := range current {
+		text := dash(c.Value)
+		if c.Missing != "" {
+			text = "?"
+		}
+		if c.Pending != nil {
+			text += " (then " + dash(*c.Pending) + ")"
+		}
+		if len(current) > 1 {
+			text = strings.Join(c.Members, ",") + ": " + text
+		}
+		texts = append(texts, text)
+	}
+	return dash(strings.Join(texts, "; "))
+}
+
+func viewWrites(s *render.Screen, writes []tune.WriteCost) {
+	table := render.Table{Columns: writeColumns}
+	for _, w := range writes {
+		var note string
+		switch {
+		case w.Current:
+			note = "now"
+		case w.Latency.Value == nil:
+		case w.Assumed > 0:
+			note = fmt.Sprintf("%d more members, as far as the farthest", w.Assumed)
+		}
+		if w.Latency.Value == nil {
+			note = strings.TrimPrefix(note+"; not measured: "+w.Latency.Missing, "; ")
+		}
+		table.Rows = append(table.Rows, []render.Cell{
+			{Text: strconv.Itoa(w.Members)}, {Text: strconv.Itoa(w.CanLose)}, {Text: latencyText(w.Latency)}, {Text: note},
+		})
+	}
+	s.Table(table)
+}
+
+func latencyText(f tune.Fact[time.Duration]) string {
+	if f.Value == nil {
+		return "?"
+	}
+	return render.Duration(*f.Value)
+}
+
+func factText(f tune.Fact[time.Duration]) string {
+	if f.Value == nil {
+		return "not measured"
+	}
+	return render.Duration(*f.Value)
+}
+
+// viewRestarts shows a line for the members that get the same in the same pass.
+func viewRestarts(s *render.Screen, steps []tune.Step) {
+	if len(steps) == 0 {
+		return
+	}
+	s.Line()
+	s.Line(render.Cell{Text: "restart one member at a time, each back and well before the next:", Tone: render.Strong})
+	for i := 0; i < len(steps); {
+		first, names := steps[i], []string{}
+		for ; i < len(steps) && steps[i].Pass == first.Pass && steps[i].Set == first.Set; i++ {
+			names = append(names, steps[i].Member)
+		}
+		s.Item(fmt.Sprintf("pass %d: %s: heartbeat-interval=%d, election-timeout=%d", first.Pass, strings.Join(names, ", "),
+			first.Set.Heartbeat.Milliseconds(), first.Set.Election.Milliseconds()), render.Plain)
+	}
+	s.Text(0, "note: the leader is last; who that is may change with each restart: kubectl etcd status", render.Dim)
+}

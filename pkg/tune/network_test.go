@@ -1,0 +1,88 @@
+package tune
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// The round trip that counts is that of the best method, unless reads through etcd say otherwise.
+func TestRoundTripsByMethod(t *testing.T) {
+	measured := func(method Method, d time.Duration, samples int) RTT {
+		return RTT{From: "m1", To: "m2", Method: method, P50: Known(d), Samples: samples}
+	}
+	back := measured(MethodConnect, 14*ms, 40)
+	back.From, back.To = "m2", "m1"
+	failed := RTT{From: "m1", To: "m2", Method: MethodConnect, P50: Unknown[time.Duration]("connection refused")}
+	gone := RTT{From: "m1", To: "m9", Method: MethodConnect, P50: Known(time.Second), Samples: 40}
+	for _, test := range []struct {
+		name string
+		rtts []RTT
+		want time.Duration // 0: unknown
+		says string        // in the reason, or a note
+	}{
+		{"connect first", []RTT{measured(MethodMetric, 18*ms, 10), measured(MethodConnect, 12*ms, 30)}, 12 * ms, ""},
+		{"the slower direction", []RTT{measured(MethodConnect, 12*ms, 30), back}, 14 * ms, ""},
+		{"reads before the metric", []RTT{measured(MethodMetric, 14*ms, 10), measured(MethodReadIndex, 10*ms, 30)}, 10 * ms, ""},
+		{"reads against the metric", []RTT{measured(MethodMetric, 71*ms, 10), measured(MethodReadIndex, 22*ms, 30)}, 22 * ms, ""},
+		{"reads near connects", []RTT{measured(MethodConnect, 10*ms, 30), measured(MethodReadIndex, 15*ms, 30)}, 10 * ms, ""},
+		{"reads against connects", []RTT{measured(MethodConnect, 10*ms, 30), measured(MethodReadIndex, 16*ms, 30)}, 16 * ms, "the reads are believed"},
+		{"few samples", []RTT{measured(MethodConnect, 10*ms, 29)}, 0, "29 samples by connect, 30 are needed"},
+		{"few samples, then the metric", []RTT{measured(MethodReadIndex, 10*ms, 29), measured(MethodMetric, 18*ms, 4)}, 18 * ms, ""},
+		{"failed", []RTT{failed}, 0, "connection refused"},
+		{"a member that is gone", []RTT{gone}, 0, "nobody measured it"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := kubeadmFacts(2, 0, 6*ms)
+			f.RTTs = test.rtts
+			a := Advise(f, Options{})
+			got := time.Duration(0)
+			if a.RTT.Value != nil {
+				got = *a.RTT.Value
+			}
+			if got != test.want {
+				t.Errorf("got %s %q, want %s", got, a.RTT.Missing, test.want)
+			}
+			if said := a.RTT.Missing + strings.Join(a.Notes, "\n"); !strings.Contains(said, test.says) {
+				t.Errorf("%q does not say %q", said, test.says)
+			}
+		})
+	}
+}
+
+func TestLearnersDoNotCount(t *testing.T) {
+	f := kubeadmFacts(4, 2*ms, 6*ms)
+	f.Members[3].Learner = true
+	f.Members[3].Fsync = Known(2 * time.Second)
+	for i := range f.RTTs {
+		if f.RTTs[i].To == "m4" {
+			f.RTTs[i].P50 = Known(time.Second)
+		}
+	}
+	a := Advise(f, Options{})
+	if *a.RTT.Value != 2*ms || *a.Fsync.Value != 6*ms || *a.Timing != (Timing{100 * ms, time.Second}) {
+		t.Errorf("rtt %s, fsync %s, %v", *a.RTT.Value, *a.Fsync.Value, a.Timing)
+	}
+}
+
+// One pair that could not be measured may be the longest: nothing is called well.
+func TestSomePairsNotMeasured(t *testing.T) {
+	f := kubeadmFacts(3, 2*ms, 6*ms)
+	f.RTTs[2].P50 = Unknown[time.Duration]("m2 does not answer")
+	a := Advise(f, Options{})
+	item := itemOf(t, a, "heartbeat-interval")
+	if item.Level != LevelUnknown || item.Suggested != "" || strings.HasPrefix(a.Summary, "keep") {
+		t.Errorf("%s %q: %s; %s", item.Level, item.Suggested, item.Reason, a.Summary)
+	}
+	if notes := strings.Join(a.Notes, "\n"); !strings.Contains(notes, "not measured: m2 to m3: m2 does not answer") {
+		t.Errorf("notes %s", notes)
+	}
+}
+
+func TestSlowCommits(t *testing.T) {
+	f := kubeadmFacts(3, 2*ms, 6*ms)
+	f.Members[1].Commit = Known(25 * ms)
+	if notes := strings.Join(Advise(f, Options{}).Notes, "\n"); strings.Count(notes, "backend commit p99 of m2 is 25ms") != 1 {
+		t.Errorf("notes %s", notes)
+	}
+}
