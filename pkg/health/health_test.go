@@ -156,6 +156,7 @@ func checkOf(t *testing.T, id string) Check {
 func healthy(n int) *Facts {
 	facts := &Facts{At: noon, Sample: 10 * time.Second, Deep: true}
 	facts.Kubernetes = healthyKubernetes()
+	watchServer(facts.Kubernetes)
 	facts.Archive = Known(Archive{
 		Location: "/backup", LastBase: noon.Add(-10 * time.Minute), LastCapture: noon.Add(-5 * time.Second), LastVerify: noon.Add(-time.Hour),
 	})
