@@ -10,8 +10,8 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 )
 
-// reads is how many reads of each kind are timed through a member (rules H33).
-const reads = 40
+// timedReads is how many reads of each kind are timed through a member (rules H33).
+const timedReads = 40
 
 // settleEvery is how long is waited between the answers of a member that seemed unsteady
 // (etcd-diagnosis asks three times, a second apart).
@@ -228,7 +228,7 @@ func (s Source) timeReads(ctx context.Context, serializable bool) ([]time.Durati
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/3)
 		defer cancel()
 	}
-	return s.Client.TimeReads(ctx, reads, serializable)
+	return s.Client.TimeReads(ctx, timedReads, serializable)
 }
 
 // settings are those of the process where it tells its command line, over the configured

@@ -17,7 +17,7 @@ const (
 	hashTimeout  = 60 * time.Second
 	secretSample = 50  // Secrets whose values are looked at
 	scanPage     = 500 // keys a page (rules H55)
-	largest      = 10  // values that are kept
+	keptObjects  = 10  // values that are kept
 )
 
 // hashAll asks every voter for the hash at one revision, one after the other, the leader
@@ -163,7 +163,7 @@ func Largest(ctx context.Context, client *etcd.Client, prefix string) (Fact[[]Ob
 
 func keepLargest(objects []Object) []Object {
 	slices.SortFunc(objects, func(a, b Object) int { return cmp.Or(cmp.Compare(b.Size, a.Size), cmp.Compare(a.Key, b.Key)) })
-	return objects[:min(largest, len(objects))]
+	return objects[:min(keptObjects, len(objects))]
 }
 
 // resourceOf is the resource of a key as kubectl takes it; what is none counts as "other".
