@@ -73,7 +73,7 @@ func (o *healthOptions) command() *cobra.Command {
 	c := &cobra.Command{
 		Use: "health [CLUSTER]", Short: "Run every check, findings first, with what mends them",
 		Long: healthLong, Example: healthExample, GroupID: groupLook, Args: cobra.MaximumNArgs(1),
-		Annotations: map[string]string{takesShort: "true"},
+		Annotations: map[string]string{specialFormat: "short"},
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := o.complete(args); err != nil {
 				return err
@@ -198,7 +198,7 @@ func (o *healthOptions) print(clusters []clusterHealth) error {
 		return o.format.Print(o.Out, list)
 	}
 	screen := o.screen()
-	viewHealth(screen, clusters, o.format.Short)
+	viewHealth(screen, clusters, o.format.Special == "short")
 	return screen.Flush()
 }
 

@@ -22,9 +22,7 @@ func (o *healthOptions) sources(r *reach) health.Sources {
 		WithoutKubernetes: "etcd was reached without Kubernetes",
 		Archive:           func(ctx context.Context) health.Fact[health.Archive] { return o.archived(ctx, r) },
 	}
-	for i := range r.sources {
-		s.Members = append(s.Members, o.source(r, i))
-	}
+	s.Members = r.memberSources()
 	if r.kube != nil {
 		k := &kubeHealth{kubeTarget: r.kube, reach: r, deep: o.deep}
 		s.Kubernetes = k.look
@@ -32,12 +30,21 @@ func (o *healthOptions) sources(r *reach) health.Sources {
 	return s
 }
 
-// source is the way to one member: its client, and what its pod is known to be.
-func (o *healthOptions) source(r *reach, i int) health.Source {
+// memberSources are the ways to the members.
+func (r *reach) memberSources() []health.Source {
+	list := make([]health.Source, len(r.sources))
+	for i := range list {
+		list[i] = r.memberSource(i)
+	}
+	return list
+}
+
+// memberSource is the way to one member: its client, and what its pod is known to be.
+func (r *reach) memberSource(i int) health.Source {
 	source := health.Source{
 		Source: r.sources[i], Client: r.clients[i], Flags: discover.EtcdFlags,
 		Spec:             health.Unknown[map[string]string]("its pod is not known"),
-		PeerCertificates: func(ctx context.Context) health.Fact[[]etcd.Certificate] { return peekPeers(ctx, r, i) },
+		PeerCertificates: func(ctx context.Context) health.Fact[[]etcd.Certificate] { return r.peekPeers(ctx, i) },
 	}
 	if r.kube == nil || i >= len(r.cluster.Pods) || r.cluster.Pods[i].Name != r.sources[i].Pod {
 		return source
@@ -79,7 +86,7 @@ func specOf(settings discover.Settings) health.Fact[map[string]string] {
 
 // peekPeers looks at the certificate of a member's peer port, where that is reached: a
 // tunnel ends at the node's loopback, where kubeadm's peers do not listen.
-func peekPeers(ctx context.Context, r *reach, i int) health.Fact[[]etcd.Certificate] {
+func (r *reach) peekPeers(ctx context.Context, i int) health.Fact[[]etcd.Certificate] {
 	unknown := health.Unknown[[]etcd.Certificate]
 	if r.way != wayDirect && r.way != wayNode {
 		return unknown("no tunnel leads to its peer port")

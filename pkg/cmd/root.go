@@ -10,13 +10,13 @@ import (
 
 // The groups of the root's help.
 const (
-	groupLook    = "look"
-	groupBackup  = "backup"
-	commandName  = "kubectl etcd"
-	binaryName   = "kubectl-etcd"
-	takesShort   = "kubectl-etcd/short"  // annotation of commands that have -o short
-	targetGroup  = "kubectl-etcd/target" // annotation of flags that say where etcd is
-	rootExamples = `  # How is etcd?
+	groupLook     = "look"
+	groupBackup   = "backup"
+	commandName   = "kubectl etcd"
+	binaryName    = "kubectl-etcd"
+	specialFormat = "kubectl-etcd/format" // annotation: the form of -o that only this command has
+	targetGroup   = "kubectl-etcd/target" // annotation of flags that say where etcd is
+	rootExamples  = `  # How is etcd?
   kubectl etcd status
 
   # One plain snapshot file, verified while it streams
@@ -47,7 +47,7 @@ func newRootCommand(s *session) *cobra.Command {
 			if err := s.complete(); err != nil {
 				return err
 			}
-			return s.refuseShort(c)
+			return s.refuseSpecial(c)
 		},
 	}
 	root.AddGroup(&cobra.Group{ID: groupLook, Title: "Look"}, &cobra.Group{ID: groupBackup, Title: "Back up and restore"})

@@ -125,9 +125,9 @@ func (s *session) linesOnly(what string) error {
 	return nil
 }
 
-// refuseShort: only a command with findings has a short form.
-func (s *session) refuseShort(c *cobra.Command) error {
-	if s.format.Short && c.Annotations[takesShort] == "" {
+// refuseSpecial refuses a form of -o that another command has.
+func (s *session) refuseSpecial(c *cobra.Command) error {
+	if s.format.Special != c.Annotations[specialFormat] && s.format.Special != "" {
 		return usagef("output format %q is none of %s", s.output, render.Formats)
 	}
 	return nil

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,10 +44,11 @@ func TestTuneUsage(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"tune"}, "error: give the figures: --simulate rtt=130ms,fsync=8ms,members=5\nhint: kubectl etcd tune --help\n"},
+		{[]string{"tune", "--for-version", "x"}, "it is not like 3.7"},
+		{[]string{"tune", "--sample", "-1s"}, "--sample must not be less than 0"},
 		{[]string{"tune", "--simulate="}, "error: --simulate is given, but empty\n"},
 		{[]string{"tune", "--simulate", "rtt=fast"}, "error: --simulate rtt=fast: rtt=fast is no time like 8ms or 1.5s\n"},
-		{[]string{"tune", "main", "--simulate", "rtt=1ms"}, "unknown command"},
+		{[]string{"tune", "main", "--simulate", "rtt=1ms"}, "leave out what names one"},
 	} {
 		s, out, errOut := testSession(nil)
 		if code := s.execute(t.Context(), newRootCommand(s), test.args); code != exitUsage || !strings.Contains(errOut.String(), test.want) || out.Len() > 0 {
@@ -61,7 +63,7 @@ func reportOf(t *testing.T, figures string) tuneReport {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newTuneReport(sim)
+	return newSimulatedReport(sim)
 }
 
 // strayReport is of a running cluster whose members differ, one waits for a restart, and
@@ -77,6 +79,22 @@ func strayReport() tuneReport {
 	return tuneReport{Advice: tune.Advise(f, tune.Options{})}
 }
 
+// measuredReport is of three members, one of which does not answer.
+func measuredReport() tuneReport {
+	sim := simulation{RTT: 2 * time.Millisecond, Fsync: tune.Known(6 * time.Millisecond), Members: 3, Version: "3.7.3"}
+	f := sim.facts()
+	f.Members[2].Fsync, f.Members[2].Version = tune.Unknown[time.Duration]("no answer in 5s"), ""
+	f.RTTs = tune.FromReads([]tune.Reads{
+		{Member: "m1", Leader: true, Linearizable: slices.Repeat([]time.Duration{3 * time.Millisecond}, 40), Serializable: slices.Repeat([]time.Duration{time.Millisecond}, 40)},
+		{Member: "m2", Linearizable: slices.Repeat([]time.Duration{9 * time.Millisecond}, 40), Serializable: slices.Repeat([]time.Duration{2 * time.Millisecond}, 40)},
+		{Member: "m3", Missing: "no answer in 5s"},
+	})
+	r := newTuneReport(f)
+	r.Cluster, r.Facts = "main", &f
+	r.ForVersion = "3.8"
+	return r
+}
+
 func TestTuneViews(t *testing.T) {
 	for _, test := range []struct {
 		file     string
@@ -89,13 +107,14 @@ func TestTuneViews(t *testing.T) {
 		{"tune-wide.txt", render.Terminal{TTY: true, Width: 80, Unicode: true}, true, reportOf(t, "rtt=2ms,fsync=6ms,members=3")},
 		{"tune-passes.txt", render.Terminal{TTY: true, Width: 160, Unicode: true}, false, reportOf(t, "rtt=600ms,members=4")},
 		{"tune-refused-ascii.txt", render.Terminal{TTY: true, Width: 80}, false, reportOf(t, "rtt=6s,fsync=120ms,members=3")},
+		{"tune-measured-80.txt", render.Terminal{TTY: true, Width: 80, Unicode: true}, false, measuredReport()},
 		{"tune-stray-120.txt", render.Terminal{TTY: true, Width: 120, Unicode: true}, false, strayReport()},
 	} {
 		t.Run(test.file, func(t *testing.T) {
 			var out bytes.Buffer
 			screen := render.NewScreen(&out, test.terminal)
 			screen.Wide = test.wide
-			viewTune(screen, test.report)
+			viewTune(screen, test.report, test.report.Facts == nil)
 			if err := screen.Flush(); err != nil {
 				t.Fatal(err)
 			}

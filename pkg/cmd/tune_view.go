@@ -23,8 +23,16 @@ var tuneColumns = []render.Column{
 
 var writeColumns = []render.Column{{Title: "MEMBERS", Right: true}, {Title: "CAN LOSE", Right: true}, {Title: "A WRITE TAKES", Right: true}, {Title: "NOTE"}}
 
-// viewTune shows the answer, the settings, what a write takes, how to get there, and last the notes.
-func viewTune(s *render.Screen, r tuneReport) {
+// rttColumns go with viewRTTs.
+var rttColumns = []render.Column{
+	{Title: "FROM"}, {Title: "TO"}, {Title: "P50", Right: true}, {Title: "SAMPLES", Right: true}, {Title: "METHOD"}, {Title: "CONFIDENCE", Below: true},
+}
+
+var diskColumns = []render.Column{{Title: "MEMBER"}, {Title: "NODE"}, {Title: "ROLE"}, {Title: "FSYNC P99", Right: true}, {Title: "COMMIT P99", Right: true}, {Title: "WHY NOT", Below: true}}
+
+// viewTune shows the answer, what was measured, and, where that is asked for, the settings,
+// what a write takes, and how to get there; last the notes.
+func viewTune(s *render.Screen, r tuneReport, suggest bool) {
 	level := s.State(string(r.Level), adviceTone(r.Level))
 	s.Line(level, render.Cell{Text: ": " + r.Summary, Tone: render.Strong})
 	if sim := r.Simulated; sim != nil {
@@ -36,6 +44,22 @@ func viewTune(s *render.Screen, r tuneReport) {
 	if e := r.Effects; e != nil {
 		s.Item(effectsText(*r.Timing, *e), render.Plain)
 	}
+	viewRemoved(s, r)
+	if r.Facts != nil {
+		viewMeasured(s, *r.Facts)
+	}
+	notes := []string{"what to set, flag by flag: --suggest"}
+	if suggest {
+		notes = viewSuggestions(s, r)
+	}
+	s.Line()
+	for _, note := range append(notes, r.Notes...) {
+		s.Text(0, "note: "+note, render.Dim)
+	}
+}
+
+// viewSuggestions returns what there was no room for.
+func viewSuggestions(s *render.Screen, r tuneReport) []string {
 	s.Line()
 	left := viewItems(s, r.Items)
 	s.Line()
@@ -44,14 +68,50 @@ func viewTune(s *render.Screen, r tuneReport) {
 	if r.KubeadmPatch != "" {
 		s.Line()
 		s.Line(render.Cell{Text: "what is suggested, for kubeadm:", Tone: render.Strong})
-		for line := range strings.Lines(r.KubeadmPatch) {
-			s.Line(render.Cell{Text: "  " + strings.TrimSuffix(line, "\n")})
+		viewLines(s, "  ", r.KubeadmPatch)
+	}
+	return leftOutNotes(left)
+}
+
+func viewLines(s *render.Screen, indent, text string) {
+	for line := range strings.Lines(text) {
+		s.Line(render.Cell{Text: indent + strings.TrimSuffix(line, "\n")})
+	}
+}
+
+// viewRemoved is a line a flag that the version in question does not have.
+func viewRemoved(s *render.Screen, r tuneReport) {
+	if r.ForVersion != "" && len(r.Removed) == 0 {
+		s.Item("etcd "+r.ForVersion+" has every flag that is set", render.Plain)
+	}
+	for _, m := range r.Removed {
+		for _, f := range m.Flags {
+			s.Item(fmt.Sprintf("%s: %s: %s", m.Member, f.Flag, f.Reason), adviceTone(f.Level))
 		}
 	}
+}
+
+// viewMeasured is who is how far from whom, and how fast the disks are.
+func viewMeasured(s *render.Screen, f tune.Facts) {
 	s.Line()
-	for _, note := range append(leftOutNotes(left), r.Notes...) {
-		s.Text(0, "note: "+note, render.Dim)
+	pairs := render.Table{Columns: rttColumns}
+	for _, r := range f.RTTs {
+		row := []render.Cell{{Text: r.From}, {Text: r.To}, {Text: latencyText(r.P50)}, {Text: strconv.Itoa(r.Samples)}, {Text: string(r.Method)}, {Text: dash(r.Confidence + r.P50.Missing)}}
+		pairs.Rows = append(pairs.Rows, row)
 	}
+	if len(pairs.Rows) > 0 {
+		s.Table(pairs)
+		s.Line()
+	}
+	disks := render.Table{Columns: diskColumns}
+	for _, m := range f.Members {
+		role := map[bool]string{true: "leader", false: "follower"}[m.Leader]
+		if m.Learner {
+			role = "learner"
+		}
+		disks.Rows = append(disks.Rows, []render.Cell{{Text: m.Name}, {Text: dash(m.Node)}, {Text: role}, {Text: latencyText(m.Fsync)}, {Text: latencyText(m.Commit)}, {Text: dash(m.Fsync.Missing)}})
+	}
+	s.Table(disks)
 }
 
 func adviceTone(level tune.Level) render.Tone {

@@ -15,7 +15,7 @@ const Formats = "wide, json, yaml, name, jsonpath=TEMPLATE, jsonpath-file=FILE, 
 // Format is a parsed -o. Its zero value is the view for people.
 type Format struct {
 	Wide    bool
-	Short   bool // the findings alone, for commands that have some
+	Special string // "short" or "patch": forms that only some commands have
 	printer printers.ResourcePrinter
 }
 
@@ -35,8 +35,8 @@ func ParseFormat(text string) (Format, error) {
 	switch name {
 	case "", "text":
 		return Format{}, nil
-	case "short":
-		return Format{Short: true}, nil
+	case "short", "patch":
+		return Format{Special: name}, nil
 	case "wide":
 		return Format{Wide: true}, nil
 	case "json":

@@ -47,8 +47,11 @@ var exampleRuns = map[string]exampleRun{
 	"kubectl etcd status --fail-on warning -o jsonpath='{.items[*].verdict.level}'":      {says: "ok"},
 	"kubectl etcd health --check H02,H08 --set learner-age=5m --fail-on warning -o json": {says: `"level": "ok"`},
 	"kubectl etcd health --deep -o wide --fail-on never":                                 {env: certificatesInEnv, says: "H40"},
-	"kubectl etcd tune --simulate rtt=130ms,fsync=8ms,members=5":                         {says: "election-timeout=1430"},
-	"kubectl etcd tune --simulate rtt=2ms,fsync=6ms,members=3 -o wide":                   {says: "etcd-io/etcd#9333"},
+	"kubectl etcd tune":                                                {env: certificatesInEnv, says: "readindex"},
+	"kubectl etcd tune --suggest":                                      {env: certificatesInEnv, says: "heartbeat-interval"},
+	"kubectl etcd tune --suggest -o patch":                             {env: certificatesInEnv, says: "CompactHashCheck"},
+	"kubectl etcd tune --simulate rtt=130ms,fsync=8ms,members=5":       {says: "election-timeout=1430"},
+	"kubectl etcd tune --simulate rtt=2ms,fsync=6ms,members=3 -o wide": {says: "etcd-io/etcd#9333"},
 	"kubectl etcd backup -f snapshot.db": {
 		env: certificatesInEnv, without: "snapshot.db", then: "etcdutl snapshot status snapshot.db"},
 	"kubectl etcd backup --cacert ca.crt --cert client.crt --key client.key": {
