@@ -130,7 +130,7 @@ func sshPublic(key ed25519.PublicKey) ssh.PublicKey {
 }
 
 func publicHalf(key ed25519.PrivateKey) ed25519.PublicKey {
-	return key.Public().(ed25519.PublicKey) //nolint:errcheck // it is never of another type
+	return key.Public().(ed25519.PublicKey)
 }
 
 // ParseWriters reads the public keys of writers: ssh-ed25519 …, or the path of a file that
