@@ -29,6 +29,9 @@ type Options struct {
 	// EnvFrom is a Secret in Namespace with what the object store wants, as AWS_ACCESS_KEY_ID;
 	// empty: none.
 	EnvFrom string
+	// SignKey is a Secret in Namespace with the writer's key under "sign-key"; empty: nothing
+	// is signed.
+	SignKey string
 	// NodeSelector chooses the node; empty: any of the control plane.
 	NodeSelector map[string]string
 }
@@ -36,6 +39,7 @@ type Options struct {
 // Where things are in the container. Scratch holds what waits for the store, encrypted.
 const (
 	CertDir = "/etcd-certs"
+	KeyDir  = "/writer-key"
 	Scratch = "/scratch"
 )
 
@@ -99,6 +103,10 @@ func container(o Options) corev1.Container {
 	if o.Folder != "" {
 		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "archive", MountPath: o.Folder})
 	}
+	if o.SignKey != "" {
+		c.Args = append(c.Args, "--sign-key", path.Join(KeyDir, "sign-key"))
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "sign-key", MountPath: KeyDir, ReadOnly: true})
+	}
 	if o.EnvFrom != "" {
 		c.EnvFrom = []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: o.EnvFrom}}}}
 	}
@@ -118,6 +126,10 @@ func volumes(o Options) []corev1.Volume {
 	if o.Folder != "" {
 		kind := corev1.HostPathDirectoryOrCreate
 		list = append(list, corev1.Volume{Name: "archive", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: o.Folder, Type: &kind}}})
+	}
+	if o.SignKey != "" {
+		mode := int32(0o400)
+		list = append(list, corev1.Volume{Name: "sign-key", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: o.SignKey, DefaultMode: &mode}}})
 	}
 	return list
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"path"
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,5 +63,20 @@ func TestObjectsWithoutAFolder(t *testing.T) {
 		if !m.ReadOnly && m.MountPath != Scratch {
 			t.Errorf("%s can be written to", m.MountPath)
 		}
+	}
+}
+
+// The key to sign with comes from a Secret, and only where it is asked for.
+func TestObjectsSigning(t *testing.T) {
+	pod := Objects(Options{SignKey: "writer"})[0].(*appsv1.Deployment).Spec.Template.Spec
+	volume, mount := pod.Volumes[len(pod.Volumes)-1], pod.Containers[0].VolumeMounts[4]
+	if volume.Secret == nil || volume.Secret.SecretName != "writer" || mount.Name != volume.Name || mount.MountPath != KeyDir || !mount.ReadOnly {
+		t.Errorf("the key is %+v, mounted as %+v", volume, mount)
+	}
+	if args := strings.Join(pod.Containers[0].Args, " "); !strings.HasSuffix(args, "--sign-key /writer-key/sign-key") {
+		t.Errorf("it runs %s", args)
+	}
+	if pod = Objects(Options{})[0].(*appsv1.Deployment).Spec.Template.Spec; len(pod.Volumes) != 4 || slices.Contains(pod.Containers[0].Args, "--sign-key") {
+		t.Errorf("unasked it signs: %+v", pod)
 	}
 }

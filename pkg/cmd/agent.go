@@ -34,7 +34,7 @@ Only public keys stand in it: what it writes it can't read.`
 // agentOptions are those of "kubectl etcd agent manifest".
 type agentOptions struct {
 	backupOptions
-	image, name, space, envFrom string
+	image, name, space, envFrom, signFrom string
 }
 
 // newAgentCommand builds "kubectl etcd agent".
@@ -71,6 +71,7 @@ func newAgentManifestCommand(s *session) *cobra.Command {
 	flags.StringVar(&o.name, "agent-name", "kubectl-etcd-agent", "the Deployment's name")
 	flags.StringVar(&o.space, "agent-namespace", "kube-system", "the Deployment's namespace")
 	flags.StringVar(&o.envFrom, "env-from", "", "a Secret there with what the object store wants, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+	flags.StringVar(&o.signFrom, "sign-key-from", "", "a Secret there with the key to sign with, under the name sign-key")
 	o.abortAtQuota = "90%"
 	o.addArchiveFlags(flags)
 	o.addFlags(flags)
@@ -96,7 +97,7 @@ func (o *agentOptions) run(ctx context.Context) error {
 			"run the backup elsewhere, with --endpoints, --cacert, --cert and --key: kubectl etcd backup --follow")
 	}
 	options := agent.Options{
-		Namespace: o.space, Name: o.name, Image: o.image, EnvFrom: o.envFrom,
+		Namespace: o.space, Name: o.name, Image: o.image, EnvFrom: o.envFrom, SignKey: o.signFrom,
 		CA: files.CA, Cert: files.Cert, Key: files.Key,
 		Args: o.args(cluster, id.Name, id.Etcd, uid),
 	}
@@ -106,6 +107,9 @@ func (o *agentOptions) run(ctx context.Context) error {
 		}
 		options.Folder = o.location
 		o.notice("warning: the archive is a folder of the very node whose etcd it is to save; mount something else there")
+	}
+	if o.signKey != "" && o.signFrom == "" {
+		o.notice("warning: the agent can't read %s, and signs nothing: --sign-key-from SECRET", o.signKey)
 	}
 	return o.printYAML(agent.Objects(options))
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"filippo.io/age"
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
@@ -20,15 +21,19 @@ const (
 	archiveEnv   = "KUBECTL_ETCD_ARCHIVE"
 	recipientEnv = "KUBECTL_ETCD_RECIPIENT"
 	identityEnv  = "KUBECTL_ETCD_IDENTITY"
+	signKeyEnv   = "KUBECTL_ETCD_SIGN_KEY"
+	trustedEnv   = "KUBECTL_ETCD_TRUSTED_WRITER"
 )
 
-// archiveFlags say where an archive is and how it is encrypted.
+// archiveFlags say where an archive is, how it is encrypted, and who signs it.
 type archiveFlags struct {
 	location     string
 	archiveName  string
 	recipients   []string
 	noEncryption bool
+	signKey      string
 	identities   []string
+	trusted      []string
 	timeline     string
 }
 
@@ -46,6 +51,7 @@ func (f *archiveFlags) addWriter(flags *pflag.FlagSet) {
 func (f *archiveFlags) addReader(flags *pflag.FlagSet) {
 	f.addPlace(flags)
 	flags.StringArrayVar(&f.identities, "identity", nil, "open the archive with this file of secret keys, age's or ssh's; again for several (or "+identityEnv+")")
+	flags.StringArrayVar(&f.trusted, "trusted-writer", nil, "refuse what is not signed by this key: ssh-ed25519 …, or a file of such; again for several (or "+trustedEnv+")")
 	flags.StringVar(&f.timeline, "timeline", "", "which of the archive's histories, where there are several")
 }
 
@@ -60,6 +66,12 @@ func (f *archiveFlags) take(getenv func(string) string) {
 	if len(f.identities) == 0 {
 		f.identities = splitList(getenv(identityEnv))
 	}
+	if f.signKey == "" {
+		f.signKey = getenv(signKeyEnv)
+	}
+	if len(f.trusted) == 0 {
+		f.trusted = splitList(getenv(trustedEnv))
+	}
 }
 
 func splitList(text string) (list []string) {
@@ -71,32 +83,48 @@ func splitList(text string) (list []string) {
 	return list
 }
 
-// writerKeys are the public keys to encrypt to. Nobody gets an unencrypted archive who did
-// not say so.
-func (f *archiveFlags) writerKeys(s *session) (store.Keys, error) {
+// signerHint is for a writer's key that can't be used.
+const signerHint = "kubectl etcd keygen --signing -f FILE makes a writer's key: --sign-key takes the file, --trusted-writer its public half"
+
+// writerKeys are the public keys to encrypt to, and the secret one to sign with.
+func (f *archiveFlags) writerKeys(s *session) (keys store.Keys, err error) {
+	if keys.Recipients, err = f.writerRecipients(s); err != nil || f.signKey == "" {
+		return keys, err
+	}
+	if keys.Signer, err = store.ReadSigner(f.signKey); err != nil {
+		return keys, withHint(err, signerHint)
+	}
+	return keys, nil
+}
+
+// writerRecipients are none only for who said so: nobody else gets an unencrypted archive.
+func (f *archiveFlags) writerRecipients(s *session) ([]age.Recipient, error) {
 	if f.noEncryption {
 		if len(f.recipients) > 0 {
-			return store.Keys{}, usagef("--no-encryption and --recipient exclude each other")
+			return nil, usagef("--no-encryption and --recipient exclude each other")
 		}
-		return store.Keys{}, nil
+		return nil, nil
 	}
 	if len(f.recipients) == 0 {
-		return store.Keys{}, withHint(usagef("an archive holds every Secret of the cluster: say whom it is encrypted to with --recipient, or --no-encryption"),
+		return nil, withHint(usagef("an archive holds every Secret of the cluster: say whom it is encrypted to with --recipient, or --no-encryption"),
 			"make a key, and keep it away from the archive: kubectl etcd keygen -f archive-key.txt")
 	}
 	recipients, err := store.ParseRecipients(f.recipients)
 	if err != nil {
-		return store.Keys{}, &usageError{err}
+		return nil, &usageError{err}
 	}
 	if len(recipients) == 1 {
 		s.notice("warning: there is only one recipient: if its key is lost, so is the archive; give a second one")
 	}
-	return store.Keys{Recipients: recipients}, nil
+	return recipients, nil
 }
 
-func (f *archiveFlags) readerKeys(s *session) (store.Keys, error) {
-	identities, err := store.ReadIdentities(f.identities, s.askPassphrase)
-	return store.Keys{Identities: identities}, err
+func (f *archiveFlags) readerKeys(s *session) (keys store.Keys, err error) {
+	if keys.Trusted, err = store.ParseWriters(f.trusted); err != nil {
+		return keys, withHint(&usageError{err}, signerHint)
+	}
+	keys.Identities, err = store.ReadIdentities(f.identities, s.askPassphrase)
+	return keys, err
 }
 
 // askPassphrase asks at a terminal, unseen.

@@ -95,6 +95,7 @@ func (o *backupOptions) command() *cobra.Command {
 	c.Flags().StringVar(&o.abortAtQuota, "abort-at-quota", "90%", "stop when the member's database has grown to this share of its quota")
 	c.Flags().BoolVar(&o.overwrite, "overwrite", false, "replace the file if it exists, once the new one is whole")
 	o.addArchiveFlags(c.Flags())
+	c.Flags().StringVar(&o.signKey, "sign-key", "", "with --archive: sign with this file's key, which kubectl etcd keygen --signing makes (or "+signKeyEnv+")")
 	o.addFlags(c.Flags())
 	return c
 }

@@ -50,7 +50,7 @@ func (o *backupOptions) toArchive() bool { return o.file == "" && o.location != 
 
 // completeArchive checks what goes with an archive.
 func (o *backupOptions) completeArchive() (err error) {
-	given := o.location != ""
+	given, signs := o.location != "", o.signKey != ""
 	if o.file == "" {
 		o.take(o.getenv)
 	}
@@ -61,6 +61,8 @@ func (o *backupOptions) completeArchive() (err error) {
 		return usagef("--dry-run is about an archive: say which with --archive")
 	case o.follow && o.location == "":
 		return usagef("--follow goes into an archive: say which with --archive")
+	case signs && !o.toArchive():
+		return usagef("--sign-key signs what goes into an archive: say which with --archive")
 	case !o.toArchive():
 		return nil
 	case o.every < minEvery:

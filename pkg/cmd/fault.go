@@ -60,6 +60,8 @@ func (s *session) explain(err error, path string) fault {
 		f.code, f.hints = exitNotFound, []string{notFound.Instead}
 	case errors.Is(err, tunnel.ErrUnreachable):
 		f.code, f.hints = exitUnreachable, []string{onNodeHint, endpointsHint}
+	case errors.Is(err, store.ErrOrigin):
+		f.code, f.hints = exitDamaged, []string{"nothing was restored; see what is signed, and by which key: kubectl etcd verify --trusted-writer KEY; without --trusted-writer nobody is asked who wrote it"}
 	case errors.Is(err, store.ErrDamaged), errors.Is(err, restore.ErrHash), errors.Is(err, restore.ErrFork), errors.Is(err, restore.ErrGap):
 		f.code, f.hints = exitDamaged, []string{"nothing was restored; see what is sound: kubectl etcd verify; another moment may be whole: kubectl etcd backups"}
 	case errors.Is(err, store.ErrGap):

@@ -25,6 +25,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/tunnel"
 )
 
@@ -99,6 +100,7 @@ func TestExitCodes(t *testing.T) {
 		{"findings", exitWith(exitFindings), 3, nil},
 		{"not found", &discover.NotFoundError{Reason: "it is managed", Instead: "use theirs"}, 4, []string{"no etcd found: it is managed", "hint: use theirs"}},
 		{"damaged", wrap(restore.ErrDamaged), 5, []string{"snapshot is damaged"}},
+		{"origin", wrap(store.ErrOrigin), 5, []string{"no trusted writer signed it", "hint: nothing was restored", "kubectl etcd verify --trusted-writer"}},
 		{"no snapshot", wrap(restore.ErrNotSnapshot), 1, []string{"hint: give a file that kubectl etcd backup"}},
 		{"exists", wrap(restore.ErrExists), 1, []string{"hint: nothing was touched"}},
 		{"unreachable", wrap(&tunnel.Error{Err: tunnel.ErrUnreachable}), 6, []string{"hint: etcd can be reached without the API server", "--endpoints"}},

@@ -180,6 +180,7 @@ func viewLoss(s *render.Screen, l *restore.LossReport, moment, newest segment.Re
 type made struct {
 	Moment *restore.Moment `json:"moment"`
 	Proof  *restore.Proof  `json:"proof"`
+	Origin *store.Origin   `json:"origin,omitempty"` // of an archive
 }
 
 // write makes the moment's snapshot in an empty file, and proves it.
@@ -202,7 +203,8 @@ func (a *archiveSource) write(ctx context.Context, file *os.File, say func(strin
 	if err != nil {
 		return nil, err
 	}
-	return &made{moment, proof}, nil
+	origin := a.archive.Origin()
+	return &made{moment, proof, &origin}, nil
 }
 
 // scratchBeside is a name for a file on the target's own disk.
@@ -249,6 +251,17 @@ func viewMade(s *render.Screen, m *made) {
 		fact(s, "leases", "of %d only the id is known: they end in %s", n, time.Duration(restore.StandInTTL)*time.Second)
 	}
 	viewProof(s, m.Proof, segment.Revision(m.Moment.Revision))
+	if m.Origin != nil {
+		viewOrigin(s, *m.Origin)
+	}
+}
+
+func viewOrigin(s *render.Screen, o store.Origin) {
+	if !o.Proven {
+		fact(s, "origin", "not proven: --trusted-writer refuses what that writer did not sign")
+		return
+	}
+	fact(s, "origin", "written by %s", strings.Join(o.Writers, " or "))
 }
 
 func viewProof(s *render.Screen, p *restore.Proof, revision segment.Revision) {

@@ -30,6 +30,9 @@ type restoreSource struct {
 // completeSource checks what says what is restored.
 func (o *restoreOptions) completeSource() error {
 	given := o.location != ""
+	if len(o.trusted) > 0 && (o.fromFile != "" || o.fromDataDir != "") {
+		return usagef("--trusted-writer is for an archive: nobody signs a snapshot's file or a data directory")
+	}
 	if o.fromFile == "" {
 		if o.given() > 0 || given {
 			o.take(o.getenv)
@@ -127,7 +130,7 @@ func (o *restoreOptions) rewind(ctx context.Context, s *restoreSource, target st
 	if err != nil {
 		return err
 	}
-	s.made = &made{moment, &restore.Proof{Reason: "a snapshot alone carries none"}}
+	s.made = &made{Moment: moment, Proof: &restore.Proof{Reason: "a snapshot alone carries none"}}
 	s.label = fmt.Sprintf("%s, revision %d", o.fromFile, o.toRevision)
 	s.snapshot, err = restore.OpenFile(ctx, s.scratch)
 	return err

@@ -77,6 +77,7 @@ func newTailCommand(s *session) *cobra.Command {
 	flags.StringVar(&o.into, "into", "", "put the changes into this archive")
 	flags.StringArrayVar(&o.recipients, "recipient", nil, "with --into: encrypt to this public key; again for several (or "+recipientEnv+")")
 	flags.BoolVar(&o.noEncryption, "no-encryption", false, "with --into: write unencrypted, Secrets and all")
+	flags.StringVar(&o.signKey, "sign-key", "", "with --into: sign with this file's key (or "+signKeyEnv+")")
 	flags.StringVar(&o.from, "from", "", "with --archive: from this time on, as 2026-07-25T14:30:00Z or -2h, or from this revision")
 	flags.StringVar(&o.to, "to", "", "with --archive: up to this time, or revision")
 	flags.StringSliceVar(&o.resources, "resource", nil, "only these resources, as pods,certificates.cert-manager.io")

@@ -174,6 +174,9 @@ func viewVerification(s *render.Screen, v *restore.Verification) {
 	if v.Opened {
 		fact(s, "revisions", "%d in segments, each one above the one before", v.Changes)
 	}
+	if len(v.Faults) == 0 {
+		viewOrigin(s, v.Origin)
+	}
 	for _, span := range v.Spans {
 		fact(s, "restores", "%d to %d", span.First, span.Last)
 	}

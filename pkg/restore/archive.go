@@ -214,8 +214,8 @@ type ArchivePlan struct {
 	Bytes      int64 // to read
 }
 
-// PlanArchive finds what to read for a moment. Errors are store.ErrNoBase, store.ErrGap and
-// the store's.
+// PlanArchive finds what to read for a moment. Errors are store.ErrNoBase, store.ErrGap,
+// store.ErrOrigin and the store's.
 func PlanArchive(ctx context.Context, a *store.Archive, c *store.Contents, t When) (*ArchivePlan, error) {
 	p := &ArchivePlan{Timeline: c.Timeline}
 	p.Newest, p.NewestTime = c.Latest()
@@ -234,6 +234,9 @@ func PlanArchive(ctx context.Context, a *store.Archive, c *store.Contents, t Whe
 		return nil, err
 	}
 	if p.Chain, err = c.Chain(p.Revision); err != nil {
+		return nil, err
+	}
+	if err := p.Chain.Base.Refused; err != nil {
 		return nil, err
 	}
 	p.Rest = c.From(p.Revision + 1)
@@ -263,7 +266,7 @@ func revisionAt(ctx context.Context, a *store.Archive, c *store.Contents, at tim
 			found = max(found, s.Last)
 		case s.Last > found:
 			in, err := revisionIn(ctx, a, c.Timeline.ID, s, at)
-			if err != nil {
+			if err != nil && !errors.Is(err, store.ErrOrigin) { // VouchNames tells whether that one matters
 				return 0, err
 			}
 			found = max(found, in)
@@ -275,7 +278,7 @@ func revisionAt(ctx context.Context, a *store.Archive, c *store.Contents, at tim
 	case !c.Known(found, at):
 		return 0, c.Unknown(found, at)
 	}
-	return found, nil
+	return found, a.VouchNames(ctx, c, found)
 }
 
 // revisionIn is the last revision of a segment that had surely been made by a time; 0: none.

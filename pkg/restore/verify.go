@@ -34,6 +34,8 @@ type Verification struct {
 	// Proofs are those of a deep look: one for each unbroken run of revisions.
 	Proofs []Proof `json:"proofs,omitempty"`
 	Deep   bool    `json:"deep"`
+	// Origin is that of all of it; while there are faults it is not proven.
+	Origin store.Origin `json:"origin"`
 }
 
 func (v *Verification) fault(object string, err error) {
@@ -67,6 +69,9 @@ func Verify(ctx context.Context, a *store.Archive, c *store.Contents, o VerifyOp
 		if err := step(ctx); err != nil {
 			return v.out, err
 		}
+	}
+	if len(v.out.Faults) == 0 {
+		v.out.Origin = a.Origin()
 	}
 	return v.out, nil
 }
@@ -102,7 +107,7 @@ type verifier struct {
 
 // judge takes damage for a fault, and hands on what is the store's own.
 func (v *verifier) judge(object string, err error) error {
-	for _, fault := range []error{store.ErrDamaged, store.ErrNotFound, store.ErrSealed, segment.ErrVersion, ErrDamaged, ErrNotSnapshot, ErrFork, ErrGap, ErrHash, ErrNotCaptured} {
+	for _, fault := range []error{store.ErrDamaged, store.ErrOrigin, store.ErrNotFound, store.ErrSealed, segment.ErrVersion, ErrDamaged, ErrNotSnapshot, ErrFork, ErrGap, ErrHash, ErrNotCaptured} {
 		if errors.Is(err, fault) {
 			v.out.fault(object, err)
 			return nil

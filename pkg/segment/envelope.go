@@ -28,7 +28,7 @@ type Envelope struct {
 	// Before is the Digest of the envelope of the segment before this one, and so, as that
 	// holds its body's SHA-256, stands for all of it; zero: not known.
 	Before Digest
-	// Signature is the caller's, over what Signed gives; empty: none.
+	// Signature is the caller's, over what Signed gives and where it is stored; empty: none.
 	Signature []byte
 }
 

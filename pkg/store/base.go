@@ -21,6 +21,8 @@ type Base struct {
 	Mark
 	Sealed bool // encrypted
 	Info   Info
+	// Refused is why it is not read: ErrOrigin, where only trusted writers' are.
+	Refused error
 }
 
 // Info is what is told of a base once it is whole.
@@ -100,30 +102,38 @@ func (c *counter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// CommitBase makes a base of data that is stored: its .info appears.
+// CommitBase makes a base of data that is stored: its .info appears, signed if there is a key.
 func (a *Archive) CommitBase(ctx context.Context, timeline TimelineID, m Mark, info Info) error {
 	info.LastDigest = info.LastChange.String()
-	return a.putDocument(ctx, timeline, m.name("base")+infoSuffix, info)
+	object := m.name("base") + infoSuffix
+	return a.putDocument(ctx, timeline, object, info, func(content []byte) []byte { return a.sign(a.key(timeline, object), content) })
 }
 
-func (a *Archive) readInfo(ctx context.Context, timeline TimelineID, m Mark) (Info, error) {
-	var info Info
-	object := m.name("base") + infoSuffix
-	if err := a.getDocument(ctx, timeline, object, &info); err != nil {
-		return info, err
+// readInfo reads what makes a base of data, and asks whose it is.
+func (a *Archive) readInfo(ctx context.Context, timeline TimelineID, m Mark) (Base, error) {
+	b := Base{Mark: m}
+	object, info := m.name("base")+infoSuffix, &b.Info
+	d, err := a.getDocument(ctx, timeline, object, info)
+	if err != nil {
+		return b, err
 	}
+	key := a.key(timeline, object)
 	digest, err := hex.DecodeString(info.LastDigest)
 	if err != nil || len(digest) != len(info.LastChange) || info.Last < m.Revision || info.Floor > info.Last {
-		return info, fmt.Errorf("read %s: %w", a.key(timeline, object), damaged("what it tells can't be"))
+		return b, fmt.Errorf("read %s: %w", key, damaged("what it tells can't be"))
 	}
 	copy(info.LastChange[:], digest)
-	return info, nil
+	b.Refused = a.vouch(key, d.Content, d.Signature)
+	return b, nil
 }
 
 // OpenBase reads a base as etcd streamed it. Its end comes as io.EOF only when size and
-// hashes are those of .info, else as ErrDamaged. Errors are ErrSealed, ErrDamaged,
-// ErrNotFound and the store's.
+// hashes are those of .info, else as ErrDamaged. Errors are ErrOrigin, ErrSealed,
+// ErrDamaged, ErrNotFound and the store's.
 func (a *Archive) OpenBase(ctx context.Context, timeline TimelineID, b Base) (io.ReadCloser, error) {
+	if b.Refused != nil {
+		return nil, b.Refused
+	}
 	object := a.baseObject(b.Mark, b.Sealed)
 	r, err := a.bucket.open(ctx, a.key(timeline, object), -1)
 	if err != nil {
@@ -211,6 +221,9 @@ func (t *tally) Read(p []byte) (int, error) {
 // CheckStored reads a base's object as it is stored, without opening it, and compares it
 // with its .info: what can be verified without an identity.
 func (a *Archive) CheckStored(ctx context.Context, timeline TimelineID, b Base) (err error) {
+	if b.Refused != nil {
+		return b.Refused
+	}
 	object := a.key(timeline, a.baseObject(b.Mark, b.Sealed))
 	r, err := a.bucket.open(ctx, object, -1)
 	if err != nil {

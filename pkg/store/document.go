@@ -18,48 +18,54 @@ const maxDocument = 16 << 20
 type document struct {
 	SHA256  string          `json:"sha256"`
 	Content json.RawMessage `json:"content"`
+	// Signature is the writer's over the content in its place; empty: none.
+	Signature []byte `json:"signature,omitempty"`
 }
 
-func encodeDocument(v any) ([]byte, error) {
+// encodeDocument asks sign for the content's signature; nil: it has none.
+func encodeDocument(v any, sign func(content []byte) []byte) ([]byte, error) {
 	content, err := json.Marshal(v)
 	if err != nil {
 		return nil, err
 	}
 	sum := sha256.Sum256(content)
-	b, err := json.Marshal(document{SHA256: hex.EncodeToString(sum[:]), Content: content})
+	d := document{SHA256: hex.EncodeToString(sum[:]), Content: content}
+	if sign != nil {
+		d.Signature = sign(content)
+	}
+	b, err := json.Marshal(d)
 	return append(b, '\n'), err
 }
 
 // decodeDocument refuses with ErrDamaged what encodeDocument did not make. Fields that this
 // program does not know are a newer one's, and no damage.
-func decodeDocument(b []byte, v any) error {
-	var d document
+func decodeDocument(b []byte, v any) (d document, err error) {
 	strict := json.NewDecoder(bytes.NewReader(b))
 	strict.DisallowUnknownFields()
 	if err := strict.Decode(&d); err != nil {
-		return damaged("%w", err)
+		return d, damaged("%w", err)
 	}
 	if rest, err := io.ReadAll(strict.Buffered()); err != nil || string(bytes.TrimRight(rest, "\n")) != "" || strict.More() {
-		return damaged("there is more behind the document")
+		return d, damaged("there is more behind the document")
 	}
 	sum := sha256.Sum256(d.Content)
 	if d.SHA256 != hex.EncodeToString(sum[:]) {
-		return damaged("its checksum")
+		return d, damaged("its checksum")
 	}
 	if err := json.Unmarshal(d.Content, v); err != nil {
-		return damaged("%w", err)
+		return d, damaged("%w", err)
 	}
-	return nil
+	return d, nil
 }
 
 // readDocument reads one, bounded.
-func readDocument(r io.Reader, v any) error {
+func readDocument(r io.Reader, v any) (document, error) {
 	b, err := io.ReadAll(io.LimitReader(r, maxDocument+1))
 	if err != nil {
-		return err
+		return document{}, err
 	}
 	if len(b) > maxDocument {
-		return damaged("a document of over %d bytes", maxDocument)
+		return document{}, damaged("a document of over %d bytes", maxDocument)
 	}
 	return decodeDocument(b, v)
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -13,11 +14,15 @@ import (
 	"filippo.io/age/armor"
 )
 
-// Keys are what objects are encrypted to and opened with. A writer needs recipients only,
-// which are public.
+// Keys are what objects are encrypted to and opened with, and signed and trusted by. To
+// encrypt a writer needs recipients only, which are public.
 type Keys struct {
 	Recipients []age.Recipient
 	Identities []age.Identity
+	// Signer signs bases and segments as they are put; nil: they are not signed.
+	Signer ed25519.PrivateKey
+	// Trusted are the writers whose bases and segments are read, and no others'; empty: all are.
+	Trusted []ed25519.PublicKey
 }
 
 // Encrypts tells whether what is put is encrypted.
@@ -85,16 +90,17 @@ func parseRecipient(text string) ([]age.Recipient, error) {
 	if err != nil {
 		return nil, fmt.Errorf("it is neither age1…, ssh-ed25519 … or ssh-rsa … nor a file of such: %w", err)
 	}
-	return parseRecipientLines(string(content))
+	return parseLines(string(content), parsePublicKey)
 }
 
-func parseRecipientLines(content string) (list []age.Recipient, err error) {
+// parseLines reads a key of each line that is neither empty nor a comment.
+func parseLines[K any](content string, parse func(line string) (K, error)) (list []K, err error) {
 	for n, line := range strings.Split(content, "\n") {
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		one, err := parsePublicKey(line)
+		one, err := parse(line)
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", n+1, err)
 		}

@@ -68,6 +68,9 @@ func (a *Archive) Contents(ctx context.Context, t Timeline) (*Contents, error) {
 	if err := a.readPruned(ctx, c, objects); err != nil {
 		return nil, err
 	}
+	if a.asks() {
+		c.Idle = nil // nobody signs them
+	}
 	c.order()
 	return c, nil
 }
@@ -104,7 +107,7 @@ func (c *Contents) sort(o stored, data map[Mark]stored) (Mark, bool) {
 
 func (a *Archive) readInfos(ctx context.Context, c *Contents, data map[Mark]stored, infos []Mark) error {
 	for _, m := range infos {
-		info, err := a.readInfo(ctx, c.Timeline.ID, m)
+		b, err := a.readInfo(ctx, c.Timeline.ID, m)
 		o, there := data[m]
 		delete(data, m)
 		switch {
@@ -115,10 +118,11 @@ func (a *Archive) readInfos(ctx context.Context, c *Contents, data map[Mark]stor
 			return err
 		case !there:
 			c.Damaged = append(c.Damaged, fmt.Errorf("base of revision %d: %w", m.Revision, damaged("its data is missing, and its .info is there")))
-		case o.size != info.StoredSize:
-			c.Damaged = append(c.Damaged, fmt.Errorf("read %s: %w", o.name, damaged("it has %d bytes, and should have %d", o.size, info.StoredSize)))
+		case o.size != b.Info.StoredSize:
+			c.Damaged = append(c.Damaged, fmt.Errorf("read %s: %w", o.name, damaged("it has %d bytes, and should have %d", o.size, b.Info.StoredSize)))
 		default:
-			c.Bases = append(c.Bases, Base{Mark: m, Sealed: strings.HasSuffix(o.name, ageSuffix), Info: info})
+			b.Sealed = strings.HasSuffix(o.name, ageSuffix)
+			c.Bases = append(c.Bases, b)
 		}
 	}
 	return nil
@@ -128,7 +132,7 @@ func (a *Archive) readPruned(ctx context.Context, c *Contents, objects []stored)
 	if !slices.ContainsFunc(objects, func(o stored) bool { return o.name == prunedObject }) {
 		return nil
 	}
-	err := a.getDocument(ctx, c.Timeline.ID, prunedObject, &c.Pruned)
+	_, err := a.getDocument(ctx, c.Timeline.ID, prunedObject, &c.Pruned)
 	if errors.Is(err, ErrDamaged) {
 		c.Damaged, err = append(c.Damaged, err), nil
 	}

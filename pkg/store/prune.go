@@ -52,7 +52,7 @@ func (a *Archive) remove(ctx context.Context, timeline TimelineID, object string
 
 // replaceDocument puts a document in the place of the one that may be there.
 func (a *Archive) replaceDocument(ctx context.Context, timeline TimelineID, object string, v any) error {
-	b, err := encodeDocument(v)
+	b, err := encodeDocument(v, nil)
 	if err != nil {
 		return err
 	}

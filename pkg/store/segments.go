@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -13,16 +14,17 @@ import (
 // SealBody encrypts a segment's body as it is written. Close ends it and leaves w open.
 func (a *Archive) SealBody(w io.Writer) (io.WriteCloser, error) { return a.keys.seal(w) }
 
-// PutSegment stores a segment whose body was written through SealBody. One that is there
-// already, of the same size, is the same: no other writer has its name. So an upload that
-// broke off without an answer can be tried again.
+// PutSegment stores a segment whose body was written through SealBody, and signs its
+// envelope if there is a key. One that is there already, of the same size, is the same: no
+// other writer has its name. So an upload that broke off without an answer can be tried again.
 func (a *Archive) PutSegment(ctx context.Context, timeline TimelineID, e *segment.Envelope, body io.Reader) error {
+	s := Segment{Name: e.Name(), Sealed: a.keys.Encrypts()}
+	key := a.key(timeline, s.object())
+	a.signEnvelope(key, e)
 	head, err := e.MarshalBinary()
 	if err != nil {
 		return err
 	}
-	s := Segment{Name: e.Name(), Sealed: a.keys.Encrypts()}
-	key := a.key(timeline, s.object())
 	err = a.bucket.put(ctx, key, func(w io.Writer) error {
 		if _, err := w.Write(head); err != nil {
 			return err
@@ -58,7 +60,7 @@ func (a *Archive) unlessSame(ctx context.Context, key string, size int64, err er
 }
 
 // Envelope reads a segment's envelope alone, for which no identity is needed, and compares
-// it with the name.
+// it with the name. Errors are ErrOrigin, ErrDamaged, ErrNotFound and the store's.
 func (a *Archive) Envelope(ctx context.Context, timeline TimelineID, s Segment) (_ *segment.Envelope, err error) {
 	key := a.key(timeline, s.object())
 	r, err := a.bucket.open(ctx, key, min(segment.MaxEnvelope, max(s.Size, 1)))
@@ -74,8 +76,12 @@ func (a *Archive) envelope(timeline TimelineID, s Segment, r io.Reader) (*segmen
 	if err == nil {
 		err = agree(e, timeline, s)
 	}
+	key := a.key(timeline, s.object())
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", a.key(timeline, s.object()), asDamage(err))
+		return nil, fmt.Errorf("read %s: %w", key, asDamage(err))
+	}
+	if err := a.vouch(key, e.Signed(), e.Signature); err != nil {
+		return nil, err
 	}
 	return e, nil
 }
@@ -107,8 +113,9 @@ type SegmentReader struct {
 	decoder *segment.Decoder
 }
 
-// OpenSegment opens a segment to read. Errors are ErrSealed, ErrDamaged, ErrNotFound and
-// the store's.
+// OpenSegment opens a segment to read. Where only trusted writers' are, its body is in memory
+// before any of it is given: who stops reading half-way must not have had what nobody signed.
+// Errors are ErrOrigin, ErrSealed, ErrDamaged, ErrNotFound and the store's.
 func (a *Archive) OpenSegment(ctx context.Context, timeline TimelineID, s Segment) (*SegmentReader, error) {
 	key := a.key(timeline, s.object())
 	raw, err := a.bucket.open(ctx, key, -1)
@@ -120,6 +127,13 @@ func (a *Archive) OpenSegment(ctx context.Context, timeline TimelineID, s Segmen
 		return nil, joinClose(err, raw, key)
 	}
 	r.checked = r.Envelope.CheckBody(r.stored)
+	if a.asks() {
+		body, err := io.ReadAll(r.checked)
+		if err != nil {
+			return nil, joinClose(r.wrap(err), raw, key)
+		}
+		r.checked = bytes.NewReader(body)
+	}
 	plain, err := a.keys.unseal(r.checked, s.Sealed)
 	if err != nil {
 		return nil, joinClose(fmt.Errorf("open %s: %w", key, err), raw, key)

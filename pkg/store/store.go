@@ -27,8 +27,10 @@ var (
 	ErrOtherCluster = errors.New("the archive is of another cluster")
 	// ErrLocation: the bucket's URL can't be used as it is.
 	ErrLocation = errors.New("archive location")
-	// ErrKeys: a recipient or an identity can't be used as it is.
-	ErrKeys = errors.New("encryption key")
+	// ErrKeys: a recipient, an identity or a writer's key can't be used as it is.
+	ErrKeys = errors.New("archive key")
+	// ErrOrigin: it is not known to be a trusted writer's.
+	ErrOrigin = errors.New("no trusted writer signed it")
 )
 
 func damaged(format string, args ...any) error {

@@ -68,7 +68,7 @@ func contract(t *testing.T, bucket *Bucket) {
 	t.Cleanup(func() { _ = bucket.Close() })
 	ctx := t.Context()
 	one, two, stranger := newIdentity(t), newIdentity(t), newIdentity(t)
-	a := &Archive{bucket, ArchiveID{"cluster", "main"}, Keys{[]age.Recipient{one.Recipient(), two.Recipient()}, []age.Identity{two}}}
+	a := &Archive{bucket, ArchiveID{"cluster", "main"}, Keys{Recipients: []age.Recipient{one.Recipient(), two.Recipient()}, Identities: []age.Identity{two}}}
 	if list, err := a.Timelines(ctx); err != nil || len(list) != 0 {
 		t.Fatalf("of nothing there are the timelines %v, %v", list, err)
 	}
@@ -298,27 +298,27 @@ func TestNames(t *testing.T) {
 }
 
 func TestDocument(t *testing.T) {
-	b, err := encodeDocument(Timeline{ID: "x", Opened: noon})
+	b, err := encodeDocument(Timeline{ID: "x", Opened: noon}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got Timeline
-	if err := decodeDocument(b, &got); err != nil || got.ID != "x" {
+	if _, err := decodeDocument(b, &got); err != nil || got.ID != "x" {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	for i := range bytes.TrimRight(b, "\n") {
 		flipped := bytes.Clone(b)
 		flipped[i] ^= 4
-		if err := decodeDocument(flipped, &got); !errors.Is(err, ErrDamaged) {
+		if _, err := decodeDocument(flipped, &got); !errors.Is(err, ErrDamaged) {
 			t.Errorf("byte %d flipped: %v, want ErrDamaged", i, err)
 		}
 	}
 	for n := range len(b) - 1 {
-		if err := decodeDocument(b[:n], &got); !errors.Is(err, ErrDamaged) {
+		if _, err := decodeDocument(b[:n], &got); !errors.Is(err, ErrDamaged) {
 			t.Errorf("cut to %d bytes: %v", n, err)
 		}
 	}
-	if err := decodeDocument(append(b, "{}"...), &got); !errors.Is(err, ErrDamaged) {
+	if _, err := decodeDocument(append(b, "{}"...), &got); !errors.Is(err, ErrDamaged) {
 		t.Errorf("with more behind: %v", err)
 	}
 }

@@ -48,11 +48,11 @@ type Identity struct {
 
 // OpenTimeline puts a timeline's document.
 func (a *Archive) OpenTimeline(ctx context.Context, t Timeline) error {
-	return a.putDocument(ctx, t.ID, timelineObject, t)
+	return a.putDocument(ctx, t.ID, timelineObject, t, nil)
 }
 
-func (a *Archive) putDocument(ctx context.Context, timeline TimelineID, object string, v any) error {
-	b, err := encodeDocument(v)
+func (a *Archive) putDocument(ctx context.Context, timeline TimelineID, object string, v any, sign func([]byte) []byte) error {
+	b, err := encodeDocument(v, sign)
 	if err != nil {
 		return err
 	}
@@ -62,16 +62,16 @@ func (a *Archive) putDocument(ctx context.Context, timeline TimelineID, object s
 	})
 }
 
-func (a *Archive) getDocument(ctx context.Context, timeline TimelineID, object string, v any) (err error) {
+func (a *Archive) getDocument(ctx context.Context, timeline TimelineID, object string, v any) (d document, err error) {
 	r, err := a.bucket.open(ctx, a.key(timeline, object), -1)
 	if err != nil {
-		return err
+		return d, err
 	}
 	defer func() { err = joinClose(err, r, object) }()
-	if err := readDocument(r, v); err != nil {
-		return fmt.Errorf("read %s: %w", a.key(timeline, object), err)
+	if d, err = readDocument(r, v); err != nil {
+		return d, fmt.Errorf("read %s: %w", a.key(timeline, object), err)
 	}
-	return nil
+	return d, nil
 }
 
 // Timelines are the archive's, in the order they were opened. An archive that is not there
@@ -92,7 +92,7 @@ func (a *Archive) Timelines(ctx context.Context) (list []Timeline, err error) {
 			continue
 		}
 		var t Timeline
-		switch err := a.getDocument(ctx, id, timelineObject, &t); {
+		switch _, err := a.getDocument(ctx, id, timelineObject, &t); {
 		case errors.Is(err, ErrNotFound):
 		case err != nil:
 			failed = append(failed, err)

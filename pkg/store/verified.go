@@ -28,7 +28,7 @@ func (a *Archive) NoteVerified(ctx context.Context, t TimelineID, v Verified) er
 // LastVerified is what was noted last; nil: nothing.
 func (a *Archive) LastVerified(ctx context.Context, t TimelineID) (*Verified, error) {
 	var v Verified
-	err := a.getDocument(ctx, t, verifiedObject, &v)
+	_, err := a.getDocument(ctx, t, verifiedObject, &v)
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}

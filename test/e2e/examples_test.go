@@ -76,6 +76,7 @@ var exampleRuns = map[string]exampleRun{
 	"kubectl etcd restore --from-file snapshot.db --to-revision 12345 --out-dir restored": {exit: 1}, // it ends before
 	"kubectl etcd restore --from-data-dir /mnt/node1/var/lib/etcd --out-dir restored":     {exit: 1}, // no such disk
 	"kubectl etcd keygen -f archive-key.txt":                                              {without: "archive-key.txt", then: "grep -q AGE-SECRET-KEY archive-key.txt"},
+	"kubectl etcd keygen --signing -f writer-key":                                         {says: "ssh-ed25519 ", then: "grep -q 'BEGIN OPENSSH PRIVATE KEY' writer-key"},
 	"kubectl etcd backup --archive archive --recipient age1…":                             {env: certificatesInEnv, then: "test $(ls archive/*/main/*/*.info | wc -l) = 2"},
 	"kubectl etcd backup --follow --archive archive --recipient age1… --keep-within 48h --keep-daily 14": {
 		env: certificatesInEnv, goesOn: true, then: "ls archive/*/main/*/*.kseg.age"},
