@@ -148,11 +148,7 @@ func (o *healthOptions) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		for _, r := range reached {
-			err = errors.Join(err, r.Close())
-		}
-	}()
+	defer func() { err = errors.Join(err, closeAll(reached)) }()
 	clusters := make([]clusterHealth, len(reached))
 	var group errgroup.Group
 	for i, r := range reached {

@@ -110,11 +110,7 @@ func (o *statusOptions) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		for _, r := range reached {
-			err = errors.Join(err, r.Close())
-		}
-	}()
+	defer func() { err = errors.Join(err, closeAll(reached)) }()
 	if o.watch {
 		return o.repeat(ctx, reached)
 	}

@@ -217,6 +217,14 @@ func (r *reach) Close() error {
 	return errors.Join(errs...)
 }
 
+func closeAll(reached []*reach) error {
+	var errs []error
+	for _, r := range reached {
+		errs = append(errs, r.Close())
+	}
+	return errors.Join(errs...)
+}
+
 // readers reaches every cluster that is meant, for looking: where there are no
 // certificates, through etcdctl in the pods.
 func (t *target) readers(ctx context.Context) ([]*reach, error) {

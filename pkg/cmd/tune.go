@@ -116,11 +116,7 @@ func (o *tuneOptions) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		for _, r := range reached {
-			err = errors.Join(err, r.Close())
-		}
-	}()
+	defer func() { err = errors.Join(err, closeAll(reached)) }()
 	reports := make([]tuneReport, len(reached))
 	for i, r := range reached { // one after the other: reads of one would slow the other's
 		reports[i] = o.measure(ctx, r)

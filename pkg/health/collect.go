@@ -256,6 +256,12 @@ func (m *Member) settings(source Source) {
 // seemed unsteady.
 func (s Sources) again(ctx context.Context, members []Member, facts *Facts) {
 	var asked sync.WaitGroup
+	for i := range members {
+		members[i].Before = Unknown[*etcd.Metrics](lookedOnce)
+	}
+	if facts.Kubernetes != nil {
+		facts.Kubernetes.Before = Unknown[*etcd.Metrics](lookedOnce)
+	}
 	if s.Sample > 0 {
 		for i := range members {
 			asked.Go(func() { s.sample(ctx, s.Members[i], &members[i]) })

@@ -411,7 +411,7 @@ func judgeServerErrors(l pages, limits Limits, o *outcome) {
 	const all = "etcd_requests_total"
 	switch _, has := l.now.Value(all); {
 	case l.before == nil:
-		o.unknown("errors", needsSample)
+		o.unknown("errors", lookedOnce)
 		return
 	case !has:
 		o.unknown("errors", noMetric(all)+" (Kubernetes 1.28 and later do)")

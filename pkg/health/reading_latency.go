@@ -8,13 +8,9 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 )
 
-const (
-	// needsSample is why counts that only two looks tell anything of are not measured.
-	needsSample = "needs --sample, two looks at its counts"
-	// enough is how many observations a p99, or a share of failures, has to be of: among
-	// fewer one slow or failed call makes it (ours).
-	enough = 100
-)
+// enough is how many observations a p99, or a share of failures, has to be of: among
+// fewer one slow or failed call makes it (ours).
+const enough = 100
 
 // pages are one process' metrics at two moments.
 type pages struct {
@@ -52,7 +48,7 @@ func (f *Facts) meteredTwice(o *outcome) []metered {
 		case f.Sample > 0 && !m.Before.Known():
 			o.unknown(m.Name(), m.Before.Because)
 		default:
-			o.unknown("", needsSample)
+			o.unknown("", lookedOnce)
 		}
 	}
 	return read

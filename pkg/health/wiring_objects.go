@@ -137,7 +137,7 @@ func judgeChurn(f *Facts, limits Limits, o *outcome) {
 		return
 	}
 	for _, m := range f.answering(o) {
-		rate := m.mvccRate(currentRevision)
+		rate := f.rate(m, currentRevision)
 		if !rate.Known() {
 			o.unknown(m.Name(), rate.Because)
 			continue
@@ -149,42 +149,19 @@ func judgeChurn(f *Facts, limits Limits, o *outcome) {
 		} else {
 			o.ok(text, rate.Value, m.Name())
 		}
-		m.showOperations(o)
+		f.showOperations(m, o)
 	}
 }
 
 // showOperations adds what the member counts. Writes are every member's, reads its own.
-func (m Member) showOperations(o *outcome) {
+func (f *Facts) showOperations(m Member, o *outcome) {
 	var rates []string
 	for _, operation := range []string{"put", "delete", "range", "txn"} {
-		if rate := m.mvccRate("etcd_mvcc_" + operation + "_total"); rate.Known() {
+		if rate := f.rate(m, "etcd_mvcc_"+operation+"_total"); rate.Known() {
 			rates = append(rates, fmt.Sprintf("%.0f %ss", rate.Value, operation))
 		}
 	}
 	if len(rates) > 0 {
 		o.shows("%s: %s a second", m.Name(), strings.Join(rates, ", "))
 	}
-}
-
-// mvccRate is how much a number that only rises rose each second between the two looks.
-func (m Member) mvccRate(name string) Fact[float64] {
-	switch {
-	case !m.Before.Known():
-		return Unknown[float64](m.Before.Because)
-	case !m.Now.Known():
-		return Unknown[float64](m.Now.Because)
-	}
-	before, had := m.Before.Value.Value(name)
-	now, has := m.Now.Value.Value(name)
-	switch {
-	case !had || !has:
-		return Unknown[float64]("its metrics have no " + name)
-	case now < before:
-		return Unknown[float64]("it was started anew between the two looks")
-	}
-	seconds := m.Now.Value.At.Sub(m.Before.Value.At).Seconds()
-	if seconds <= 0 {
-		return Unknown[float64]("its two looks are of one moment")
-	}
-	return Known((now - before) / seconds)
 }

@@ -396,7 +396,7 @@ func churnCases() []checkCase {
 			kill(f, 2)
 			busy(f)
 		}},
-		{id: "H56", name: "started anew", level: OK, says: "etcd-node1: it was started anew", change: func(f *Facts) { set(f, 1, currentRevision+" 0") }},
+		{id: "H56", name: "started anew", level: OK, says: "etcd-node1: its process started anew", change: func(f *Facts) { set(f, 1, currentRevision+" 0") }},
 		{id: "H56", name: "the look before failed", level: OK, says: "etcd-node1: EOF", change: func(f *Facts) {
 			f.Members[1].Before = Unknown[*etcd.Metrics]("EOF")
 		}},
