@@ -400,7 +400,7 @@ func churnCases() []checkCase {
 		{id: "H56", name: "the look before failed", level: OK, says: "etcd-node1: EOF", change: func(f *Facts) {
 			f.Members[1].Before = Unknown[*etcd.Metrics]("EOF")
 		}},
-		{id: "H56", name: "no such metric", level: OK, says: "have no " + currentRevision, change: func(f *Facts) { drop(f, 1, currentRevision) }},
+		{id: "H56", name: "no such metric", level: OK, says: "shows no " + currentRevision, change: func(f *Facts) { drop(f, 1, currentRevision) }},
 		{id: "H56", name: "one look", change: func(f *Facts) { f.Sample = 0 }, level: Unmeasured, says: "--sample"},
 		{id: "H56", name: "no metrics", change: noMetrics, level: Unmeasured, says: "connection refused"},
 		{id: "H56", name: "silence", change: killAll, level: Unmeasured, says: "no answer"},
