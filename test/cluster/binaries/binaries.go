@@ -39,6 +39,8 @@ const (
 	Etcd36 Set = "etcd-3.6.16"
 	// VersityGW: versitygw, an S3 server over a folder.
 	VersityGW Set = "versitygw-1.8.0"
+	// FakeGCS: fake-gcs-server, an emulator of Google Cloud Storage.
+	FakeGCS Set = "fake-gcs-server-1.56.1"
 	// Debian: containerd, runc, CNI plugins, busybox and libseccomp, unpacked
 	// as a root file system (usr/bin/containerd, …), not installed.
 	Debian Set = "debian"
