@@ -41,6 +41,8 @@ const (
 	VersityGW Set = "versitygw-1.8.0"
 	// FakeGCS: fake-gcs-server, an emulator of Google Cloud Storage.
 	FakeGCS Set = "fake-gcs-server-1.56.1"
+	// Azurite: node_modules/azurite, an emulator of Azure's storage; wants npm.
+	Azurite Set = "azurite-3.35.0"
 	// Debian: containerd, runc, CNI plugins, busybox and libseccomp, unpacked
 	// as a root file system (usr/bin/containerd, …), not installed.
 	Debian Set = "debian"

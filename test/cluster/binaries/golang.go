@@ -32,6 +32,8 @@ func builder(set Set) (func(ctx context.Context, log io.Writer, dir string) erro
 		return buildServer(VersityGW, "versitygw", "github.com/versity/versitygw/cmd/versitygw"), nil
 	case FakeGCS:
 		return buildServer(FakeGCS, "fake-gcs-server", "github.com/fsouza/fake-gcs-server"), nil
+	case Azurite:
+		return installAzurite, nil
 	case Debian:
 		return unpackDebian, nil
 	case Pause:
