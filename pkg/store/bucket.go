@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -16,6 +18,7 @@ import (
 	_ "gocloud.dev/blob/gcsblob" // gs://
 	_ "gocloud.dev/blob/s3blob"  // s3://
 	"gocloud.dev/gcerrors"
+	"google.golang.org/api/googleapi"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/durable"
 )
@@ -177,10 +180,18 @@ func (b *Bucket) open(ctx context.Context, key string, length int64) (io.ReadClo
 }
 
 func notFound(err error) error {
-	if gcerrors.Code(err) == gcerrors.NotFound {
+	if gcerrors.Code(err) == gcerrors.NotFound && !unseen(err) {
 		return ErrNotFound
 	}
 	return err
+}
+
+// unseen are errors that gocloud.dev takes for "not found", and nobody has looked: Google
+// forbids it, or there is no such host.
+func unseen(err error) bool {
+	var google *googleapi.Error
+	var dns *net.DNSError
+	return errors.As(err, &google) && google.Code == http.StatusForbidden || errors.As(err, &dns)
 }
 
 // folders are the folders directly in a folder (ends in "/", or empty).
