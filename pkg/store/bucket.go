@@ -15,8 +15,8 @@ import (
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/azureblob" // azblob://
 	"gocloud.dev/blob/fileblob"
-	_ "gocloud.dev/blob/gcsblob" // gs://
-	_ "gocloud.dev/blob/s3blob"  // s3://
+	"gocloud.dev/blob/gcsblob"
+	_ "gocloud.dev/blob/s3blob" // s3://
 	"gocloud.dev/gcerrors"
 	"google.golang.org/api/googleapi"
 
@@ -93,7 +93,7 @@ func openObjects(ctx context.Context, u *url.URL) (*Bucket, error) {
 		query.Set("response_checksum_validation", "when_required")
 	}
 	opened.Path, opened.RawQuery = "", query.Encode()
-	b, err := blob.OpenBucket(ctx, opened.String())
+	b, err := openScheme(ctx, &opened)
 	if err != nil {
 		return nil, fmt.Errorf("%w %q: %w", ErrLocation, redacted(u), err)
 	}
@@ -101,6 +101,13 @@ func openObjects(ctx context.Context, u *url.URL) (*Bucket, error) {
 		b = blob.PrefixedBucket(b, prefix+"/")
 	}
 	return &Bucket{Bucket: b, name: redacted(u)}, nil
+}
+
+func openScheme(ctx context.Context, u *url.URL) (*blob.Bucket, error) {
+	if u.Scheme == gcsblob.Scheme {
+		return openGoogle(ctx, u)
+	}
+	return blob.OpenBucket(ctx, u.String())
 }
 
 // redacted is what may be shown of a location: what stands behind the "?" may be secret.
