@@ -10,7 +10,7 @@ NODES   ?= 3
 TESTCLUSTER = bin/testcluster
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-unit test-e2e soak lint bench demo clean image test-cluster-tool cluster cluster-kubeconfig cluster-certs cluster-shell cluster-down cluster-load
+.PHONY: help build test test-unit test-e2e test-azure soak lint bench demo clean image test-cluster-tool cluster cluster-kubeconfig cluster-certs cluster-shell cluster-down cluster-load
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ demo: build test-cluster-tool ## the main job on a real cluster: status, backup,
 test: test-unit test-e2e ## everything; needs root on Linux for its own clusters
 
 test-unit: ## what needs no cluster
-	go vet -tags e2e ./...
+	go vet -tags e2e,azurite ./...
 	go test -race -timeout 20m ./...
 	cd test/image && go vet ./... && go test ./...
 
@@ -29,12 +29,15 @@ test-unit: ## what needs no cluster
 test-e2e: ## journeys on a real cluster of three control planes, and the cluster's own tests
 	go test -tags e2e -count=1 -p 1 -timeout 60m ./test/cluster/... ./test/e2e/...
 
+test-azure: ## the store's contract against Azurite; needs npm, and node 10 or newer
+	go test -race -tags azurite -count=1 -run Azure ./pkg/store
+
 SEEDS ?= 200
 soak: ## random work on real etcds, captured, restored and compared (SEEDS=200)
 	SEEDS=$(SEEDS) go test -race -count=1 -timeout 6h -v -run TestRandomWork ./test/property
 
 lint: ## golangci-lint, pinned in test/lint
-	go tool -modfile=test/lint/go.mod golangci-lint run --build-tags e2e ./...
+	go tool -modfile=test/lint/go.mod golangci-lint run --build-tags e2e,azurite ./...
 
 bench: build test-cluster-tool ## against kubectl port-forward and etcdctl, in one run, as ratios
 	go run ./test/bench

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -13,9 +15,10 @@ import (
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/azureblob" // azblob://
 	"gocloud.dev/blob/fileblob"
-	_ "gocloud.dev/blob/gcsblob" // gs://
-	_ "gocloud.dev/blob/s3blob"  // s3://
+	"gocloud.dev/blob/gcsblob"
+	_ "gocloud.dev/blob/s3blob" // s3://
 	"gocloud.dev/gcerrors"
+	"google.golang.org/api/googleapi"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/durable"
 )
@@ -90,7 +93,7 @@ func openObjects(ctx context.Context, u *url.URL) (*Bucket, error) {
 		query.Set("response_checksum_validation", "when_required")
 	}
 	opened.Path, opened.RawQuery = "", query.Encode()
-	b, err := blob.OpenBucket(ctx, opened.String())
+	b, err := openScheme(ctx, &opened)
 	if err != nil {
 		return nil, fmt.Errorf("%w %q: %w", ErrLocation, redacted(u), err)
 	}
@@ -98,6 +101,13 @@ func openObjects(ctx context.Context, u *url.URL) (*Bucket, error) {
 		b = blob.PrefixedBucket(b, prefix+"/")
 	}
 	return &Bucket{Bucket: b, name: redacted(u)}, nil
+}
+
+func openScheme(ctx context.Context, u *url.URL) (*blob.Bucket, error) {
+	if u.Scheme == gcsblob.Scheme {
+		return openGoogle(ctx, u)
+	}
+	return blob.OpenBucket(ctx, u.String())
 }
 
 // redacted is what may be shown of a location: what stands behind the "?" may be secret.
@@ -177,10 +187,18 @@ func (b *Bucket) open(ctx context.Context, key string, length int64) (io.ReadClo
 }
 
 func notFound(err error) error {
-	if gcerrors.Code(err) == gcerrors.NotFound {
+	if gcerrors.Code(err) == gcerrors.NotFound && !unseen(err) {
 		return ErrNotFound
 	}
 	return err
+}
+
+// unseen are errors that gocloud.dev takes for "not found", and nobody has looked: Google
+// forbids it, or there is no such host.
+func unseen(err error) bool {
+	var google *googleapi.Error
+	var dns *net.DNSError
+	return errors.As(err, &google) && google.Code == http.StatusForbidden || errors.As(err, &dns)
 }
 
 // folders are the folders directly in a folder (ends in "/", or empty).

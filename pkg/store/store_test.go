@@ -11,14 +11,18 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"filippo.io/age"
+	"gocloud.dev/blob"
 	"gocloud.dev/blob/memblob"
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
+	"github.com/kubectl-etcd/kubectl-etcd/test/gcs"
 	"github.com/kubectl-etcd/kubectl-etcd/test/s3"
 )
 
@@ -51,15 +55,23 @@ func TestContract(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	t.Run("S3", func(t *testing.T) {
-		server := s3.Start(t)
-		server.Login(t)
-		bucket, err := OpenBucket(t.Context(), server.URL("some/prefix"), true)
-		if err != nil {
-			t.Fatal(err)
-		}
-		contract(t, bucket)
-	})
+	t.Run("S3", func(t *testing.T) { contractOfServer(t, s3.Start(t)) })
+	t.Run("GCS", func(t *testing.T) { contractOfServer(t, gcs.Start(t)) })
+}
+
+// server is a store that a test has started.
+type server interface {
+	Login(t testing.TB)
+	URL(prefix string) string
+}
+
+func contractOfServer(t *testing.T, s server) {
+	s.Login(t)
+	bucket, err := OpenBucket(t.Context(), s.URL("some/prefix"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	contract(t, bucket)
 }
 
 var mark = Mark{Revision: 7, Time: noon, Writer: 0xabcd}
@@ -118,6 +130,82 @@ func contract(t *testing.T, bucket *Bucket) {
 		t.Errorf("verified %+v, %v", v, err)
 	}
 	pruneAll(t, a, timeline)
+	for _, size := range []int{1000, 17 << 20} { // as one request, and in parts
+		t.Run(fmt.Sprintf("object of %d bytes", size), func(t *testing.T) { objectOf(t, bucket, size) })
+	}
+	t.Run("pages", func(t *testing.T) { pages(t, bucket) })
+}
+
+// objectOf holds the bucket to what the archive asks of it for one object.
+func objectOf(t *testing.T, bucket *Bucket, size int) {
+	key := fmt.Sprintf("object/%d", size)
+	content := bytes.Repeat([]byte("a"), size)
+	write := func(w io.Writer) error { _, err := w.Write(content); return err }
+	if err := bucket.put(t.Context(), key, write); err != nil {
+		t.Fatal(err)
+	}
+	err := bucket.put(t.Context(), key, func(w io.Writer) error { _, err := w.Write(bytes.Repeat([]byte("b"), size)); return err })
+	if !errors.Is(err, ErrExists) {
+		t.Errorf("put twice: %v, want ErrExists", err)
+	}
+	for length, want := range map[int64]int{-1: size, 1: 1, 10: 10, int64(size) + 10: size} {
+		if got, err := first(t.Context(), bucket, key, length); err != nil || !bytes.Equal(got, content[:want]) {
+			t.Errorf("the first %d bytes: read %d, %v, want %d of the first put", length, len(got), err, want)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	err = bucket.put(ctx, key+".cancelled", func(w io.Writer) error { err := write(w); cancel(); return errors.Join(err, ctx.Err()) })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	if list, err := bucket.objects(t.Context(), "object/"); err != nil || len(list) != 1 || list[0].size != int64(size) {
+		t.Errorf("objects %v, %v, want the one that was put", list, err)
+	}
+	if err := bucket.Delete(t.Context(), key); err != nil {
+		t.Error(err)
+	}
+	if err := notFound(bucket.Delete(t.Context(), key)); !errors.Is(err, ErrNotFound) {
+		t.Errorf("deleted twice: %v, want ErrNotFound", err)
+	}
+	if _, err := first(t.Context(), bucket, key, -1); !errors.Is(err, ErrNotFound) {
+		t.Errorf("read what is deleted: %v, want ErrNotFound", err)
+	}
+}
+
+func first(ctx context.Context, bucket *Bucket, key string, length int64) ([]byte, error) {
+	r, err := bucket.open(ctx, key, length)
+	if err != nil {
+		return nil, err
+	}
+	got, err := io.ReadAll(r)
+	return got, errors.Join(err, r.Close())
+}
+
+// pages lists more than a server gives at once.
+func pages(t *testing.T, bucket *Bucket) {
+	const many = 1001
+	var group errgroup.Group
+	group.SetLimit(8)
+	for i := range many {
+		group.Go(func() error {
+			return bucket.WriteAll(t.Context(), fmt.Sprintf("pages/of/%04d", i), []byte("x"), &blob.WriterOptions{BeforeWrite: ownerOnly})
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	list, err := bucket.objects(t.Context(), "pages/of/")
+	for _, o := range list {
+		names[o.name] = true
+	}
+	if err != nil || len(list) != many || len(names) != many {
+		t.Errorf("%d objects, %d names, %v, want %d", len(list), len(names), err, many)
+	}
+	if folders, err := bucket.folders(t.Context(), "pages/"); err != nil || !slices.Equal(folders, []string{"of"}) {
+		t.Errorf("folders %v, %v", folders, err)
+	}
 }
 
 func readBack(t *testing.T, a *Archive, timeline Timeline, b Base, content []byte) {

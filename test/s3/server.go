@@ -8,20 +8,17 @@
 package s3
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
-	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/test/cluster/binaries"
+	"github.com/kubectl-etcd/kubectl-etcd/test/process"
 )
 
 // Server is a running server with one empty bucket. It ends with its test.
@@ -48,12 +45,12 @@ func Start(t testing.TB) *Server {
 	}
 	socket := filepath.Join(socketDir(t), "s3")
 	s.passage = newPassage(socket)
-	ended := s.run(t, filepath.Join(bin, "versitygw"), socket)
+	server := process.Start(t, s.command(filepath.Join(bin, "versitygw"), socket))
 	s.Endpoint = listen(t, func(w http.ResponseWriter, r *http.Request) {
 		receive(r)
 		s.passage.ServeHTTP(w, r)
 	})
-	if err := untilServes(t.Context(), s.Endpoint+health, ended); err != nil {
+	if err := server.Until(t.Context(), func(ctx context.Context) error { return process.Answers(ctx, s.Endpoint+health) }); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -83,29 +80,10 @@ func (s *Server) through(endpoint, prefix string) string {
 
 const health = "/health" // the bucket has another name
 
-// run starts the server; it ends with the test, or ended is closed before.
-func (s *Server) run(t testing.TB, binary, socket string) (ended <-chan struct{}) {
-	t.Helper()
-	var log bytes.Buffer
+func (s *Server) command(binary, socket string) *exec.Cmd {
 	cmd := exec.Command(binary, "--port", socket, "--health", health, "--quiet", "posix", s.Dir)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.AccessKey, "ROOT_SECRET_KEY="+s.SecretKey)
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = cmd.Wait() // it is killed: its exit code says so
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // or it has ended
-		<-done
-		if t.Failed() {
-			t.Logf("%v\n%s", cmd.Args, log.String())
-		}
-	})
-	return done
+	return cmd
 }
 
 // socketDir is short: the name of a socket has about 100 bytes, and a test's may be long.
@@ -117,37 +95,4 @@ func socketDir(t testing.TB) string {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
-}
-
-func untilServes(ctx context.Context, location string, ended <-chan struct{}) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	for {
-		err := get(ctx, location)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ended:
-			return errors.New("the S3 server ended")
-		case <-ctx.Done():
-			return fmt.Errorf("wait for the S3 server: %w", err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
-func get(ctx context.Context, location string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, location, nil)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	if response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("get %s: %s", location, response.Status)
-	}
-	return errors.Join(err, response.Body.Close())
 }

@@ -39,6 +39,10 @@ const (
 	Etcd36 Set = "etcd-3.6.16"
 	// VersityGW: versitygw, an S3 server over a folder.
 	VersityGW Set = "versitygw-1.8.0"
+	// FakeGCS: fake-gcs-server, an emulator of Google Cloud Storage.
+	FakeGCS Set = "fake-gcs-server-1.56.1"
+	// Azurite: node_modules/azurite, an emulator of Azure's storage; wants npm.
+	Azurite Set = "azurite-3.35.0"
 	// Debian: containerd, runc, CNI plugins, busybox and libseccomp, unpacked
 	// as a root file system (usr/bin/containerd, …), not installed.
 	Debian Set = "debian"

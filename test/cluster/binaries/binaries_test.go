@@ -21,6 +21,7 @@ func TestVersionsAreThoseOfTheTools(t *testing.T) {
 		{"../tools/etcd-3.5/go.mod", "go.etcd.io/etcd/server/v3 v" + strings.TrimPrefix(string(Etcd35), "etcd-")},
 		{"../tools/etcd-3.6/go.mod", "go.etcd.io/etcd/server/v3 v" + strings.TrimPrefix(string(Etcd36), "etcd-")},
 		{"../tools/versitygw/go.mod", "github.com/versity/versitygw v" + strings.TrimPrefix(string(VersityGW), "versitygw-")},
+		{"../tools/fake-gcs-server/go.mod", "github.com/fsouza/fake-gcs-server v" + strings.TrimPrefix(string(FakeGCS), "fake-gcs-server-")},
 	} {
 		raw, err := os.ReadFile(c.module)
 		if err != nil {

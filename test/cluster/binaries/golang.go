@@ -29,7 +29,11 @@ func builder(set Set) (func(ctx context.Context, log io.Writer, dir string) erro
 			return buildEtcd(ctx, log, "etcd-3.6", dir)
 		}, nil
 	case VersityGW:
-		return buildVersityGW, nil
+		return buildServer(VersityGW, "versitygw", "github.com/versity/versitygw/cmd/versitygw"), nil
+	case FakeGCS:
+		return buildServer(FakeGCS, "fake-gcs-server", "github.com/fsouza/fake-gcs-server"), nil
+	case Azurite:
+		return installAzurite, nil
 	case Debian:
 		return unpackDebian, nil
 	case Pause:
@@ -68,9 +72,12 @@ func buildEtcd(ctx context.Context, log io.Writer, sub, dir string) error {
 	return goBuild(ctx, sub, "-s -w", filepath.Join(dir, "etcdutl"), "go.etcd.io/etcd/etcdutl/v3")
 }
 
-func buildVersityGW(ctx context.Context, log io.Writer, dir string) error {
-	_, _ = fmt.Fprintf(log, "building %s (once; about a minute)\n", VersityGW)
-	return goBuild(ctx, "versitygw", "-s -w", dir+"/", "github.com/versity/versitygw/cmd/versitygw")
+// buildServer builds the program of a store from the module in test/cluster/tools/sub.
+func buildServer(set Set, sub, program string) func(ctx context.Context, log io.Writer, dir string) error {
+	return func(ctx context.Context, log io.Writer, dir string) error {
+		_, _ = fmt.Fprintf(log, "building %s (once; a minute or two)\n", set)
+		return goBuild(ctx, sub, "-s -w", dir+"/", program)
+	}
 }
 
 // versionFlags stamps the version: kubeadm computes the skew it allows from it,
