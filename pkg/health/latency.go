@@ -198,8 +198,8 @@ func judgeReads(f *Facts, limits Limits, o *outcome) {
 			continue
 		}
 		o.shows("%s: linearizable p50 %s, p99 %s; serializable p50 %s, p99 %s, fastest %s", m.Name(),
-			quantile(reads.Linearizable, 0.5), quantile(reads.Linearizable, 0.99),
-			quantile(reads.Serializable, 0.5), quantile(reads.Serializable, 0.99), reads.Serializable[0])
+			brief(quantile(reads.Linearizable, 0.5).Seconds()), brief(quantile(reads.Linearizable, 0.99).Seconds()),
+			brief(quantile(reads.Serializable, 0.5).Seconds()), brief(quantile(reads.Serializable, 0.99).Seconds()), brief(reads.Serializable[0].Seconds()))
 		// The fastest serializable read is answered by the member alone: it is the way there.
 		own := max(quantile(reads.Linearizable, 0.5)-reads.Serializable[0], 0)
 		if slowest == "" || own > worst {

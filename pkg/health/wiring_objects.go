@@ -133,7 +133,7 @@ func judgeChurn(f *Facts, limits Limits, o *outcome) {
 		return
 	}
 	if f.Sample == 0 {
-		o.unknown("", "needs --sample, two looks at its counts")
+		o.unknown("", lookedOnce)
 		return
 	}
 	for _, m := range f.answering(o) {

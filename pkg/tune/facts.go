@@ -83,6 +83,8 @@ type RTT struct {
 	Samples    int                 `json:"samples"`
 	Method     Method              `json:"method"`
 	Confidence string              `json:"confidence,omitempty"` // the probe's own words
+	// Unreliable: what was measured varies as much as it comes to. Nothing goes by it.
+	Unreliable bool `json:"unreliable,omitempty"`
 }
 
 // Method is how a round trip was measured.

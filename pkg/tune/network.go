@@ -84,6 +84,8 @@ func (r RTT) unfit() string {
 		return r.P50.why()
 	case probed && r.Samples < enoughSamples:
 		return fmt.Sprintf("%d samples by %s, %d are needed", r.Samples, r.Method, enoughSamples)
+	case r.Unreliable:
+		return fmt.Sprintf("what %s measured varies as much as it comes to", r.Method)
 	}
 	return ""
 }

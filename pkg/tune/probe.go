@@ -55,6 +55,7 @@ func fromReads(leader, follower Reads) RTT {
 	noise := leader.noise() + follower.noise()
 	rtt.Confidence = fmt.Sprintf("±%s", say(noise))
 	if noise > max(estimate*15/100, readNoise) {
+		rtt.Unreliable = true
 		rtt.Confidence += ": not to be relied upon, the reads themselves vary as much"
 	}
 	rtt.P50 = Known(estimate)

@@ -58,6 +58,9 @@ func TestFromReads(t *testing.T) {
 	if !strings.Contains(noisy[0].Confidence, "not to be relied upon") {
 		t.Errorf("reads that vary by 30 ms are believed: %s", noisy[0].Confidence)
 	}
+	if noisy[0].unfit() == "" {
+		t.Error("something goes by reads that vary by 30 ms")
+	}
 }
 
 func TestFromReadsThatAreMissing(t *testing.T) {
