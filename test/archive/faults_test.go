@@ -149,7 +149,9 @@ func TestKilledWriter(t *testing.T) {
 			t.Fatalf("the writer had ended by itself: %s", out.String())
 		}
 	}
-	f := a.follow(cluster.Clients(), nil)
+	// On a slow machine none of them came to a base, and the next is held off for up to Every.
+	f := a.follow(cluster.Clients(), func(o *backup.ArchiveOptions) { o.Every = time.Second })
+	f.base()
 	f.reached(w.puts(t, client, 3))
 	f.stop()
 	for _, left := range files(t, scratch) { // a kill may come before a file has lost its name
