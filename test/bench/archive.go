@@ -39,10 +39,11 @@ import (
 // archiveBench compares the restore out of an archive with a client that replays the same
 // events, and looks at what a capture costs the server.
 type archiveBench struct {
-	plugin string
-	dir    string
-	keys   int // of the base, 1 KiB each
-	events int // after it
+	plugin  string
+	dir     string
+	keys    int    // of the base, 1 KiB each
+	events  int    // after it
+	profile string // a file for the restore's CPU profile; empty: none
 
 	endpoint string
 	client   *clientv3.Client
@@ -51,13 +52,13 @@ type archiveBench struct {
 	acked    sync.Map // revision → when it was acknowledged
 }
 
-func benchArchive(ctx context.Context, plugin string, keys, events int) (err error) {
+func benchArchive(ctx context.Context, b *archiveBench) (err error) {
 	dir, err := os.MkdirTemp("", "kubectl-etcd-bench-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	b := &archiveBench{plugin: plugin, dir: dir, keys: keys, events: events, archive: filepath.Join(dir, "archive")}
+	b.dir, b.archive = dir, filepath.Join(dir, "archive")
 	if b.identity, err = age.GenerateX25519Identity(); err != nil {
 		return err
 	}
@@ -69,7 +70,7 @@ func benchArchive(ctx context.Context, plugin string, keys, events int) (err err
 		return err
 	}
 	defer stop()
-	for _, step := range []func(context.Context) error{b.fill, b.capture, b.sizes, b.restore} {
+	for _, step := range []func(context.Context) error{b.fill, b.capture, b.sizes, b.parts, b.restore} {
 		if err := step(ctx); err != nil {
 			return err
 		}

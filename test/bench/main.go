@@ -24,9 +24,10 @@ func main() {
 	only := flag.String("only", "", "one part: relay, snapshot or archive")
 	keys := flag.Int("keys", 100_000, "archive: keys of the base, 1 KiB each")
 	events := flag.Int("events", 200_000, "archive: events after it")
+	profile := flag.String("cpuprofile", "", "archive: write a CPU profile of the restore into this file")
 	flag.Parse()
 	if *only == "" || *only == "archive" {
-		if err := benchArchive(ctx, *plugin, *keys, *events); err != nil {
+		if err := benchArchive(ctx, &archiveBench{plugin: *plugin, keys: *keys, events: *events, profile: *profile}); err != nil {
 			fmt.Fprintln(os.Stderr, "bench: archive:", err)
 			os.Exit(1)
 		}
