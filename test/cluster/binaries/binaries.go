@@ -34,6 +34,8 @@ const (
 	// Kubernetes: kube-apiserver, kubelet, kubeadm, kube-controller-manager,
 	// kube-scheduler, etcd, etcdctl, etcdutl; static, from test/cluster/tools.
 	Kubernetes Set = "k8s-" + KubernetesVersion + "-etcd-" + EtcdVersion
+	// Etcd34: etcd, out of Debian 12's package.
+	Etcd34 Set = "etcd-3.4.23"
 	// Etcd35 and Etcd36: etcd and etcdutl of older releases.
 	Etcd35 Set = "etcd-3.5.35"
 	Etcd36 Set = "etcd-3.6.16"
@@ -85,8 +87,8 @@ func Ensure(ctx context.Context, log io.Writer, set Set) (string, error) {
 	})
 }
 
-// Etcd returns the folder with etcd and etcdutl of one version: "3.5.35",
-// "3.6.16" or EtcdVersion.
+// Etcd returns the folder with etcd and, but for "3.4.23", etcdutl of one version: also
+// "3.5.35", "3.6.16" or EtcdVersion.
 func Etcd(ctx context.Context, log io.Writer, version string) (string, error) {
 	if version == EtcdVersion {
 		return Ensure(ctx, log, Kubernetes)

@@ -18,9 +18,19 @@ import (
 //go:embed pause/pause.c
 var pauseSource []byte
 
-// debianPackages are unpacked, not installed: nothing of them is left in the
-// system, and containerd's package would start a service.
-var debianPackages = []string{"containerd", "runc", "containernetworking-plugins", "busybox-static", "libseccomp2"}
+// unpackDebian makes the root file system of a node. The packages are unpacked, not
+// installed: nothing of them is left in the system, and containerd's would start a service.
+func unpackDebian(ctx context.Context, log io.Writer, dir string) error {
+	return unpack(ctx, log, dir, "containerd", "runc", "containernetworking-plugins", "busybox-static", "libseccomp2")
+}
+
+// unpackEtcd34 takes etcd out of Debian's package: of 3.4 no module builds.
+func unpackEtcd34(ctx context.Context, log io.Writer, dir string) error {
+	if err := unpack(ctx, log, dir, "etcd-server"); err != nil {
+		return err
+	}
+	return os.Rename(filepath.Join(dir, "usr", "bin", "etcd"), filepath.Join(dir, "etcd"))
+}
 
 // folder is the set's name in the cache. Debian's contents hang on the release
 // that the machine runs and on its architecture.
@@ -52,18 +62,18 @@ func osRelease(path string) (map[string]string, error) {
 	return fields, scanner.Err()
 }
 
-func unpackDebian(ctx context.Context, log io.Writer, dir string) error {
-	_, _ = fmt.Fprintf(log, "fetching %s from Debian (once)\n", strings.Join(debianPackages, ", "))
+func unpack(ctx context.Context, log io.Writer, dir string, packages ...string) error {
+	_, _ = fmt.Fprintf(log, "fetching %s from Debian (once)\n", strings.Join(packages, ", "))
 	debs := filepath.Join(dir, "debs")
 	if err := os.Mkdir(debs, 0o755); err != nil {
 		return err
 	}
-	if err := download(ctx, debs); err != nil {
+	if err := download(ctx, debs, packages); err != nil {
 		// A fresh machine has no package lists, an old one names versions that are gone.
 		if err := run(exec.CommandContext(ctx, "apt-get", "update")); err != nil {
 			return err
 		}
-		if err := download(ctx, debs); err != nil {
+		if err := download(ctx, debs, packages); err != nil {
 			return err
 		}
 	}
@@ -79,8 +89,8 @@ func unpackDebian(ctx context.Context, log io.Writer, dir string) error {
 	return os.RemoveAll(debs)
 }
 
-func download(ctx context.Context, dir string) error {
-	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"download"}, debianPackages...)...)
+func download(ctx context.Context, dir string, packages []string) error {
+	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"download"}, packages...)...)
 	cmd.Dir = dir
 	return run(cmd)
 }

@@ -20,6 +20,8 @@ func builder(set Set) (func(ctx context.Context, log io.Writer, dir string) erro
 	switch set {
 	case Kubernetes:
 		return buildKubernetes, nil
+	case Etcd34:
+		return unpackEtcd34, nil
 	case Etcd35:
 		return func(ctx context.Context, log io.Writer, dir string) error {
 			return buildEtcd(ctx, log, "etcd-3.5", dir)
