@@ -27,8 +27,8 @@ type kubeHealth struct {
 }
 
 // look asks everything at once.
-func (k *kubeHealth) look(ctx context.Context) *health.Kubernetes {
-	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+func (k *kubeHealth) look(whole context.Context) *health.Kubernetes {
+	ctx, cancel := context.WithTimeout(whole, apiTimeout)
 	defer cancel()
 	found := &health.Kubernetes{
 		Serves: k.serves(), Again: k.metrics, Compactions: health.Unknown[health.Compactions]("it is told by the members' metrics alone"),
@@ -42,7 +42,7 @@ func (k *kubeHealth) look(ctx context.Context) *health.Kubernetes {
 	asked.Go(func() { found.Metrics = k.metrics(ctx) })
 	asked.Go(func() { found.Jobs = k.jobs(ctx) })
 	asked.Go(func() { found.Nodes = k.nodes(ctx) })
-	asked.Go(func() { k.readKeys(ctx, found) })
+	asked.Go(func() { k.readKeys(whole, found) }) // as long as that takes
 	asked.Wait()
 	if !k.deep {
 		found.Counts = countsOf(found.Metrics)
