@@ -84,7 +84,7 @@ func mixes(members []MemberTiming, target Timing) bool {
 		electionDown = electionDown || m.Election > target.Election
 	}
 	all := extremes(append([]MemberTiming{{Timing: target}}, members...))
-	return holds(all) && !(heartbeatDown && electionDown)
+	return holds(all) && (!heartbeatDown || !electionDown)
 }
 
 // extremes are the longest heartbeat and the shortest election timeout.
