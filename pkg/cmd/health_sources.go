@@ -155,7 +155,11 @@ func (o *healthOptions) archived(ctx context.Context, r *reach) health.Fact[heal
 	}
 	quiet := *o.session
 	quiet.ErrOut = &bytes.Buffer{} // whose archive it is stands in the check
-	a, closeArchive, err := o.read(ctx, &quiet, r.cluster.Name, store.Keys{})
+	etcdName := r.cluster.Name
+	if r.way == wayDirect {
+		etcdName = "" // the name is an address there
+	}
+	a, closeArchive, err := o.read(ctx, &quiet, etcdName, store.Keys{})
 	if err != nil {
 		return unknown(etcd.Shorten(err))
 	}

@@ -65,7 +65,10 @@ func TestMadeStates(t *testing.T) {
 			sources.Deep = test.check == "H40"
 			limits := DefaultLimits()
 			for _, setting := range test.limits {
-				limits, _ = limits.With(setting)
+				var err error
+				if limits, err = limits.With(setting); err != nil {
+					t.Fatal(err)
+				}
 			}
 			facts := Collect(t.Context(), sources)
 			result := checkOf(t, test.check).run(facts, limits)

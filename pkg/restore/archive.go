@@ -139,7 +139,8 @@ func (r *Reading) see(record segment.Record) (again bool, err error) {
 }
 
 // compareBeside compares a change with the segments beside the chain that end with it. One that
-// can't be read is not needed, and says nothing.
+// can't be read is not needed, and says nothing; no more does one of a writer who isn't trusted,
+// who could else keep what is from being restored.
 func (r *Reading) compareBeside(c segment.Change) error {
 	for ; len(r.beside) > 0 && r.beside[0].Last <= c.Revision; r.beside = r.beside[1:] {
 		if r.beside[0].Last < c.Revision {
@@ -147,7 +148,7 @@ func (r *Reading) compareBeside(c segment.Change) error {
 		}
 		e, err := r.archive.Envelope(r.ctx, r.timeline, r.beside[0])
 		switch {
-		case errors.Is(err, store.ErrDamaged), errors.Is(err, store.ErrNotFound), errors.Is(err, segment.ErrVersion):
+		case errors.Is(err, store.ErrDamaged), errors.Is(err, store.ErrNotFound), errors.Is(err, segment.ErrVersion), errors.Is(err, store.ErrOrigin):
 		case err != nil:
 			return err
 		case e.Summary.LastChange != c.DigestWithoutValues():

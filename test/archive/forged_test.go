@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
 	"io"
@@ -180,7 +181,7 @@ func put(t *testing.T, path string, e segment.Envelope, body []byte) {
 // TestForkWithinASegment: another writer has a segment whose revisions all lie within one of
 // the first's. It holds the same, or verify tells; a restore refuses where its envelope does.
 func TestForkWithinASegment(t *testing.T) {
-	a, s, w := longSegment(t)
+	a, s, w := longSegment(t, nil)
 	last := s.Last - 1
 	const flip, grow = true, false
 	for _, test := range []struct {
@@ -230,12 +231,15 @@ func TestForkWithinASegment(t *testing.T) {
 }
 
 // longSegment is an archive with a segment of many revisions, and another after it.
-func longSegment(t *testing.T) (a *archived, long store.Segment, w truth) {
+func longSegment(t *testing.T, signer ed25519.PrivateKey) (a *archived, long store.Segment, w truth) {
 	t.Helper()
 	cluster := etcdtest.Start(t, 1, etcdtest.Options{Plain: true})
 	client := cluster.Clients()[0]
 	a, w = newArchived(t, t.TempDir()), truth{}
-	f := a.follow(cluster.Clients(), func(o *backup.ArchiveOptions) { o.Flush = 2 * time.Second })
+	f := a.follow(cluster.Clients(), func(o *backup.ArchiveOptions) {
+		o.Flush = 2 * time.Second
+		o.Archive = a.open(store.Keys{Recipients: []age.Recipient{a.identity.Recipient()}, Signer: signer})
+	})
 	f.base()
 	f.reached(w.puts(t, client, 20))
 	f.reached(w.puts(t, client, 2))

@@ -3,6 +3,7 @@ package archive
 import (
 	"crypto/ed25519"
 	"errors"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 )
 
@@ -64,5 +66,42 @@ func TestSigned(t *testing.T) {
 	v, err := restore.Verify(t.Context(), trusting, c, restore.VerifyOptions{})
 	if err != nil || len(v.Faults) == 0 || v.Origin.Proven {
 		t.Errorf("verified: %+v, %v, want faults", v, err)
+	}
+}
+
+// TestStrangerBesideTheChain: who is not trusted, and plants other events beside what a restore
+// reads, does not keep it from being restored.
+func TestStrangerBesideTheChain(t *testing.T) {
+	public, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, s, w := longSegment(t, key)
+	archive, list := a.timelines()
+	last := s.Last - 1
+	e, body := a.anew(t, archive, list[0].Timeline.ID, s, func(record segment.Record) segment.Record {
+		change, ok := record.(segment.Change)
+		switch {
+		case !ok || change.Revision == s.First || change.Revision > last:
+			return nil
+		case change.Revision == last:
+			return other(t, change, false)
+		}
+		return change
+	})
+	e.Writer, e.Before = e.Writer+1, segment.Digest{}
+	put(t, filepath.Join(filepath.Dir(a.path(t, s)), e.Name().String()+".age"), e, body)
+
+	archive, list = a.timelines()
+	if err := restoreOne(t, archive, list[0], int64(s.Last), w[int64(s.Last)]); !errors.Is(err, restore.ErrFork) {
+		t.Errorf("who trusts everybody: %v, want %v", err, restore.ErrFork)
+	}
+	trusting := a.open(store.Keys{Identities: []age.Identity{a.identity}, Trusted: []ed25519.PublicKey{public}})
+	c, err := trusting.Contents(t.Context(), list[0].Timeline)
+	if err == nil {
+		err = restoreOne(t, trusting, c, int64(s.Last), w[int64(s.Last)])
+	}
+	if err != nil {
+		t.Errorf("who trusts the writer: %v", err)
 	}
 }
