@@ -50,11 +50,7 @@ func TestMadeStates(t *testing.T) {
 			cluster.RaiseAlarm(cluster.Members[1].ID(), pb.AlarmType_NOSPACE)
 			return cluster
 		}, nil, Critical, "NOSPACE"},
-		{"quota near", "H21", func(t *testing.T) *etcdtest.Cluster {
-			cluster := etcdtest.Start(t, 1, etcdtest.Options{Quota: 20 << 20})
-			cluster.Fill(15, 1<<20)
-			return cluster
-		}, nil, Critical, "quota"},
+		{"quota near", "H21", nearlyFull, nil, Critical, "quota"},
 		{"fragmentation", "H23", fragmented, []string{"db-in-use-least=1MiB"}, Warning, "in use"},
 		{"leaders come and go", "H11", churned, nil, Warning, "leader"},
 		{"hash mismatch", "H40", altered, nil, Critical, "hash"},
@@ -82,6 +78,25 @@ func TestMadeStates(t *testing.T) {
 
 func start(n int, options etcdtest.Options) func(t *testing.T) *etcdtest.Cluster {
 	return func(t *testing.T) *etcdtest.Cluster { return etcdtest.Start(t, n, options) }
+}
+
+// nearlyFull has a database that takes 18 of the 20 MiB it may: how many values that needs
+// hangs on how many were written in one transaction of bbolt.
+func nearlyFull(t *testing.T) *etcdtest.Cluster {
+	const quota = 20 << 20
+	cluster := etcdtest.Start(t, 1, etcdtest.Options{Quota: quota})
+	client := cluster.Open(0).Raw()
+	for i := 0; ; i++ {
+		status, err := client.Status(t.Context(), client.Endpoints()[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status.DbSize >= quota*9/10 {
+			return cluster
+		}
+		etcdtest.Put(t, client, fmt.Sprintf("/fill/%08d", i), strings.Repeat("x", 512<<10))
+		time.Sleep(150 * time.Millisecond) // a transaction is committed every 100 ms
+	}
 }
 
 // fragmented has written and deleted, and compacted, so that most of the file is free.
