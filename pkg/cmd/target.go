@@ -188,6 +188,7 @@ type reach struct {
 	sources []etcd.Source
 	clients []*etcd.Client // beside sources; nil where there is none
 	refused *refusals
+	probes  []peerProbe            // beside sources; nil where nothing of ours runs there
 	kube    *kubeTarget            // nil: reached without Kubernetes
 	notes   []string               // what could not be looked at
 	own     *discover.LocalCluster // with --on-node: what the disk says

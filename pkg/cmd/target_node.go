@@ -16,6 +16,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/relay"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 )
 
@@ -218,6 +219,7 @@ func (n *nodeSearch) reach(members []etcd.Member) *reach {
 	own := podSource(n.cluster.Pods[0])
 	own.Name, own.Pod = cmp.Or(n.cluster.MemberName, own.Name), "" // the others' pods are not known
 	r.open(own, etcd.Endpoint{Name: own.Name, URL: n.cluster.URL, ServerName: n.cluster.ServerName}, n.options)
+	r.probes = []peerProbe{relay.Connects} // this node is that member's
 	for _, m := range members {
 		if n.isOwn(m, own) || len(m.ClientURLs) == 0 { // without: it was added and never started
 			continue

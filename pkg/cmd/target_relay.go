@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -55,6 +56,7 @@ func (t *target) validateRelay() error {
 // memberRelay is what a *relay.Relay does.
 type memberRelay interface {
 	DialContext(ctx context.Context, stream relay.Stream) (net.Conn, error)
+	Connects(ctx context.Context, peer string, count int) ([]time.Duration, error)
 	Close(ctx context.Context) error
 }
 
@@ -101,6 +103,7 @@ func (t *target) throughRelays(ctx context.Context, k *kubeTarget, cluster disco
 		return nil, err
 	}
 	r := &reach{cluster: cluster, way: wayRelay, refused: &refusals{client: k.client}, stays: t.relayStays}
+	r.probes = make([]peerProbe, len(places))
 	shown := make([]shownCertificates, len(places))
 	relays, errs := t.startRelays(ctx, k, r, places, shown)
 	for i, pod := range cluster.Pods {
@@ -111,6 +114,7 @@ func (t *target) throughRelays(ctx context.Context, k *kubeTarget, cluster disco
 			continue
 		}
 		r.closers = append(r.closers, func() error { return relays[i].Close(ctx) })
+		r.probes[i] = relays[i].Connects
 		r.addRelay(relays[i], pod, etcd.Endpoint{
 			Name: pod.Name, URL: "http://" + places[i].Members[0], Certificates: shown[i].list,
 		}, options)

@@ -6,9 +6,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
@@ -43,6 +46,16 @@ type fakeRelay struct {
 func (f *fakeRelay) DialContext(_ context.Context, stream relay.Stream) (net.Conn, error) {
 	f.streams = append(f.streams, stream)
 	return nil, relay.ErrMember
+}
+
+// Connects takes as many milliseconds as the peer's address ends in, and 1 at first.
+func (f *fakeRelay) Connects(_ context.Context, peer string, count int) ([]time.Duration, error) {
+	host, _, err := net.SplitHostPort(peer)
+	if err != nil || strings.HasSuffix(host, "9") {
+		return nil, relay.ErrMember
+	}
+	last, err := strconv.Atoi(host[len(host)-1:])
+	return slices.Repeat([]time.Duration{time.Duration(1+last) * time.Millisecond}, count), err
 }
 
 func (f *fakeRelay) Close(context.Context) error { f.closed++; return f.stays }

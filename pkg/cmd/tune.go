@@ -35,11 +35,16 @@ and election-timeout suit them. --suggest looks at every flag: its value in each
 set and why, what a write takes with 1, 3, 5 and 7 members, and in which order a running
 cluster is restarted to get there. Nothing is created and nothing changed.
 
-Round trips are told from reads: a linearizable read through a member waits for one to the
-leader, a serializable one does not; so only the leader's pairs are measured. Between followers
-there is etcd's own probe, corrected, which is an upper bound. Where reads vary too much for
-that the output says so. Disks are told from the members' metrics of the last --sample, else
-of all their time. Reads want a certificate (or --relay); without one only the probes are left.
+With --relay, and with --on-node from that node, round trips are what TCP connects to the
+peers' ports take, for every pair. Without, they are told from reads: a linearizable read
+through a member waits for one round trip to the leader, a serializable one does not; so only
+the leader's pairs are measured. Between followers there is etcd's own probe, corrected, which
+is an upper bound. Where what was measured varies too much the output says so. Disks are told
+from the members' metrics of the last --sample, else of all their time. Reads want a
+certificate (or --relay); without one only the probes are left.
+
+What a flag is now is told by the pod's specification, the process's command line, and the line
+that etcd logs when it starts; where they differ a restart is pending.
 
 --for-version 3.8 lists flags that a version does not have any more.
 
@@ -134,10 +139,11 @@ func (o *tuneOptions) run(ctx context.Context) (err error) {
 
 // measure asks the members what health asks them, and no more.
 func (o *tuneOptions) measure(ctx context.Context, r *reach) tuneReport {
-	facts := tuneFacts(health.Collect(ctx, health.Sources{
+	collected := health.Collect(ctx, health.Sources{
 		Members: r.memberSources(), Timeout: o.timeout, Sample: o.sample, Now: time.Now,
 		Archive: func(context.Context) health.Fact[health.Archive] { return health.Unknown[health.Archive]("not asked") },
-	}), r)
+	})
+	facts := tuneFacts(collected, r, o.connects(ctx, r, collected), o.startLogs(ctx, r))
 	report := newTuneReport(facts)
 	report.Cluster, report.Namespace, report.Way, report.Facts = r.cluster.Name, r.cluster.Namespace, r.way, &facts
 	if o.version != nil {

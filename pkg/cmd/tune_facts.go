@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -9,8 +10,8 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/tune"
 )
 
-// tuneFacts are what of the members' facts tuning goes by.
-func tuneFacts(f *health.Facts, r *reach) tune.Facts {
+// tuneFacts are what of the members' facts tuning goes by; logged is by pod.
+func tuneFacts(f *health.Facts, r *reach, connects []tune.RTT, logged map[string]tune.Settings) tune.Facts {
 	facts := tune.Facts{Kubernetes: tune.Unknown[bool]("whose keys they are is not known without Kubernetes")}
 	facts.Compaction = tune.Unknown[time.Duration]("no API server was looked at")
 	if r.kube != nil {
@@ -22,14 +23,16 @@ func tuneFacts(f *health.Facts, r *reach) tune.Facts {
 		if m.View.Member == nil {
 			continue
 		}
-		facts.Members = append(facts.Members, tuneMember(m, r))
+		member := tuneMember(m, r)
+		member.Logged = logged[m.View.Pod]
+		facts.Members = append(facts.Members, member)
 		if !m.View.Member.Learner {
 			reads = append(reads, tuneReads(m))
 		}
 	}
 	read := tune.FromReads(reads)
 	means, secure := peerMeans(f.Members)
-	facts.RTTs = append(read, tune.FromMetrics(means, secure, read)...)
+	facts.RTTs = slices.Concat(connects, read, tune.FromMetrics(means, secure, slices.Concat(connects, read)))
 	return facts
 }
 

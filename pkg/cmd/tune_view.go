@@ -25,7 +25,7 @@ var writeColumns = []render.Column{{Title: "MEMBERS", Right: true}, {Title: "CAN
 
 // rttColumns go with viewRTTs.
 var rttColumns = []render.Column{
-	{Title: "FROM"}, {Title: "TO"}, {Title: "P50", Right: true}, {Title: "SAMPLES", Right: true}, {Title: "METHOD"}, {Title: "CONFIDENCE", Below: true},
+	{Title: "FROM"}, {Title: "TO"}, {Title: "P50", Right: true}, {Title: "P99", Right: true}, {Title: "SAMPLES", Right: true}, {Title: "METHOD"}, {Title: "CONFIDENCE", Below: true},
 }
 
 var diskColumns = []render.Column{{Title: "MEMBER"}, {Title: "NODE"}, {Title: "ROLE"}, {Title: "FSYNC P99", Right: true}, {Title: "COMMIT P99", Right: true}, {Title: "WHY NOT", Below: true}}
@@ -48,7 +48,7 @@ func viewTune(s *render.Screen, r tuneReport, suggest bool) {
 	if r.Facts != nil {
 		viewMeasured(s, *r.Facts)
 	}
-	notes := []string{"what to set, flag by flag: --suggest"}
+	notes := []string{"what to set, flag by flag: --suggest; every method's round trips: -o wide"}
 	if suggest {
 		notes = viewSuggestions(s, r)
 	}
@@ -95,8 +95,12 @@ func viewRemoved(s *render.Screen, r tuneReport) {
 func viewMeasured(s *render.Screen, f tune.Facts) {
 	s.Line()
 	pairs := render.Table{Columns: rttColumns}
-	for _, r := range f.RTTs {
-		row := []render.Cell{{Text: r.From}, {Text: r.To}, {Text: latencyText(r.P50)}, {Text: strconv.Itoa(r.Samples)}, {Text: string(r.Method)}, {Text: dash(r.Confidence + r.P50.Missing)}}
+	shown := f.RTTs
+	if !s.Wide {
+		shown = tune.Best(shown)
+	}
+	for _, r := range shown {
+		row := []render.Cell{{Text: r.From}, {Text: r.To}, {Text: latencyText(r.P50)}, {Text: latencyText(r.P99)}, {Text: strconv.Itoa(r.Samples)}, {Text: string(r.Method)}, {Text: dash(r.Confidence + r.P50.Missing)}}
 		pairs.Rows = append(pairs.Rows, row)
 	}
 	if len(pairs.Rows) > 0 {

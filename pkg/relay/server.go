@@ -108,21 +108,30 @@ func (s *Server) probe(ctx context.Context, conn net.Conn, r request) {
 	var answer reply
 	if !slices.Contains(s.Peers, r.Probe) {
 		answer = refuse(fmt.Errorf("%w: %s", ErrTarget, r.Probe))
-	}
-	for range r.Count {
-		if answer.Error != "" {
-			break
-		}
-		_ = conn.SetDeadline(time.Now().Add(2 * setupLimit))
-		member, took, err := connect(ctx, r.Probe)
+	} else {
+		_ = conn.SetDeadline(time.Now().Add(time.Duration(r.Count+1) * setupLimit))
+		took, err := Connects(ctx, r.Probe, r.Count)
 		if err != nil {
 			answer = refuse(err)
-			break
 		}
-		_ = member.Close() // nothing was sent
-		answer.Connects = append(answer.Connects, took)
+		answer.Connects = took
 	}
 	_ = writeMessage(conn, answer)
+}
+
+// Connects opens count TCP connections to address, one after the other, that carry nothing,
+// and says how long each took: one round trip. The first that fails ends it.
+func Connects(ctx context.Context, address string, count int) ([]time.Duration, error) {
+	var all []time.Duration
+	for range count {
+		conn, took, err := connect(ctx, address)
+		if err != nil {
+			return nil, err
+		}
+		_ = conn.Close() // nothing was sent
+		all = append(all, took)
+	}
+	return all, nil
 }
 
 // connect opens a TCP connection and says how long that took.

@@ -41,6 +41,13 @@ func (c Current) sameAs(other Current) bool {
 // current is what the process has where that is known, else what it is to be started with.
 func (m Member) current(f flag) Current {
 	specified, running := m.specified(f), m.runs(f)
+	known := specified
+	if running != nil {
+		known = *running
+	}
+	if logged, ok := m.Logged.find(f); ok && (known.Missing != "" || f.tidy(known.Value) != f.tidy(logged.Value)) {
+		running = &Current{Value: logged.Value, From: logged.From}
+	}
 	if running == nil {
 		return specified
 	}

@@ -43,12 +43,15 @@ type Member struct {
 	// Settings are what its specification sets: the next start takes them.
 	Settings Settings `json:"settings,omitempty"`
 	Unread   string   `json:"settingsNotRead,omitempty"` // why there are no Settings; empty: they were read
-	// Running is what is known of the process that runs, from its command line or its log;
-	// nil: nothing, and Settings are taken for it.
-	Running Settings            `json:"running,omitempty"`
-	Fsync   Fact[time.Duration] `json:"fsyncP99"`  // of etcd_disk_wal_fsync_duration_seconds
-	Commit  Fact[time.Duration] `json:"commitP99"` // of etcd_disk_backend_commit_duration_seconds
-	DBSize  Fact[int64]         `json:"dbSize"`    // bytes
+	// Running is what is known of the process that runs, from its command line; nil: nothing,
+	// and Settings are taken for it.
+	Running Settings `json:"running,omitempty"`
+	// Logged is what the process said of itself when it started; nil: that was not read.
+	// It counts where it differs from the above.
+	Logged Settings            `json:"logged,omitempty"`
+	Fsync  Fact[time.Duration] `json:"fsyncP99"`  // of etcd_disk_wal_fsync_duration_seconds
+	Commit Fact[time.Duration] `json:"commitP99"` // of etcd_disk_backend_commit_duration_seconds
+	DBSize Fact[int64]         `json:"dbSize"`    // bytes
 }
 
 // Settings are by flag name without dashes ("heartbeat-interval").

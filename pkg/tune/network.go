@@ -107,6 +107,31 @@ func (n *network) choose(p pair, found map[Method]time.Duration) Fact[time.Durat
 	return Fact[time.Duration]{}
 }
 
+// Best keeps of each two members what the best method measured, in each direction that it
+// did; where none did, the first that tells why.
+func Best(all []RTT) []RTT {
+	best := map[pair]Method{}
+	for _, method := range []Method{MethodConnect, MethodReadIndex, MethodMetric, MethodSimulated} {
+		for _, r := range all {
+			p := pairOf(r.From, r.To)
+			if _, found := best[p]; !found && r.Method == method && r.unfit() == "" {
+				best[p] = method
+			}
+		}
+	}
+	var kept []RTT
+	told := map[pair]bool{}
+	for _, r := range all {
+		p := pairOf(r.From, r.To)
+		method, found := best[p]
+		if found && r.Method == method && r.P50.Value != nil || !found && !told[p] {
+			kept = append(kept, r)
+		}
+		told[p] = true
+	}
+	return kept
+}
+
 // between is the round trip of two voters.
 func (n network) between(a, b string) Fact[time.Duration] { return n.pairs[pairOf(a, b)] }
 

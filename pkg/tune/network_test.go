@@ -1,6 +1,7 @@
 package tune
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,5 +85,27 @@ func TestSlowCommits(t *testing.T) {
 	f.Members[1].Commit = Known(25 * ms)
 	if notes := strings.Join(Advise(f, Options{}).Notes, "\n"); strings.Count(notes, "backend commit p99 of m2 is 25ms") != 1 {
 		t.Errorf("notes %s", notes)
+	}
+}
+
+// TestBest: one method for each two members; what only tells why it is not known stays
+// where nothing else is.
+func TestBest(t *testing.T) {
+	of := func(from, to string, method Method, p50 Fact[time.Duration]) RTT {
+		return RTT{From: from, To: to, Method: method, P50: p50, Samples: 40}
+	}
+	lost := Unknown[time.Duration]("refused")
+	all := []RTT{
+		of("a", "b", MethodConnect, Known(ms)), of("b", "a", MethodConnect, Known(2*ms)), of("a", "c", MethodConnect, lost),
+		of("a", "b", MethodReadIndex, Known(3*ms)), of("a", "c", MethodReadIndex, Known(4*ms)), of("a", "d", MethodReadIndex, lost),
+		of("c", "b", MethodMetric, Known(5*ms)), of("d", "a", MethodMetric, lost),
+	}
+	var got []string
+	for _, r := range Best(all) {
+		got = append(got, r.From+r.To+" "+string(r.Method))
+	}
+	want := []string{"ab connect", "ba connect", "ac readindex", "ad readindex", "cb metric"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }

@@ -3,9 +3,39 @@ package tune
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
+
+// FromConnects is the round trip from one member's node to another's peer port: what each
+// TCP connect there took, in any order. missing says why there are none. Under loss a connect
+// is tried anew after a second: the p99 tells, the p50 does not.
+func FromConnects(from, to string, took []time.Duration, missing string) RTT {
+	const none = "no connect came back"
+	rtt := RTT{From: from, To: to, Method: MethodConnect, Samples: len(took)}
+	if len(took) == 0 {
+		rtt.P50 = Unknown[time.Duration](cmp.Or(missing, none))
+		rtt.P99 = rtt.P50
+		return rtt
+	}
+	sorted := slices.Sorted(slices.Values(took))
+	rtt.P50, rtt.P99 = Known(middle(sorted)), Unknown[time.Duration](fmt.Sprintf("of %d connects there is none", len(sorted)))
+	if len(sorted) >= 100 {
+		rtt.P99 = Known(sorted[len(sorted)*99/100])
+	}
+	rtt.judge(spread(sorted))
+	return rtt
+}
+
+// judge says how far the median may be off.
+func (r *RTT) judge(noise time.Duration) {
+	r.Confidence = "±" + say(noise)
+	if noise > max(*r.P50.Value*15/100, leastNoise) {
+		r.Unreliable = true
+		r.Confidence += ": not to be relied upon, what was measured varies as much"
+	}
+}
 
 // Reads are how long small reads through one member took, sorted, one after the other over
 // the same connection.
@@ -52,41 +82,39 @@ func fromReads(leader, follower Reads) RTT {
 		return rtt
 	}
 	estimate := max(follower.consensus()-leader.consensus(), 0)
-	noise := leader.noise() + follower.noise()
-	rtt.Confidence = fmt.Sprintf("±%s", say(noise))
-	if noise > max(estimate*15/100, readNoise) {
-		rtt.Unreliable = true
-		rtt.Confidence += ": not to be relied upon, the reads themselves vary as much"
-	}
 	rtt.P50 = Known(estimate)
+	rtt.judge(together(leader.noise(), follower.noise()))
 	return rtt
 }
 
-// readNoise is below what a difference of reads says nothing (15 % or 2 ms, whichever is
-// larger, is what is promised).
-const readNoise = 2 * time.Millisecond
+// leastNoise is below what a difference says nothing (15 % or 2 ms, whichever is larger, is
+// what is promised).
+const leastNoise = 2 * time.Millisecond
 
 // consensus is what a linearizable read takes over one that the member answers itself.
 func (r Reads) consensus() time.Duration { return middle(r.Linearizable) - middle(r.Serializable) }
 
-// noise is how far the median may be off: the quartiles' distance over the root of the
-// number of reads (a median's standard error is 1.25 of a mean's, the distance 1.35 of a
-// deviation).
+// noise is how far consensus may be off, 19 times in 20: the errors of two medians.
 func (r Reads) noise() time.Duration {
-	return spread(r.Linearizable) + spread(r.Serializable)
+	return together(spread(r.Linearizable), spread(r.Serializable))
 }
 
+// spread is how far the median of sorted may be off, 19 times in 20: the true one lies
+// between the values whose ranks are a root of the number away from the middle, however
+// they are distributed.
 func spread(sorted []time.Duration) time.Duration {
 	n := len(sorted)
-	if n < 4 {
-		return sorted[n-1] - sorted[0]
+	root := int(math.Ceil(math.Sqrt(float64(n))))
+	return (sorted[min(n/2+root, n-1)] - sorted[max(n/2-root, 0)]) / 2
+}
+
+// together is what independent errors come to.
+func together(errors ...time.Duration) time.Duration {
+	var squares float64
+	for _, e := range errors {
+		squares += float64(e) * float64(e)
 	}
-	distance := sorted[n*3/4] - sorted[n/4]
-	root := 1
-	for root*root < n {
-		root++
-	}
-	return distance / time.Duration(root)
+	return time.Duration(math.Sqrt(squares))
 }
 
 func middle(sorted []time.Duration) time.Duration { return sorted[len(sorted)/2] }
@@ -132,7 +160,7 @@ func probeFactor(means []PeerMean, secure bool, measured []RTT) (factor float64,
 	var ratios []float64
 	for _, m := range means {
 		for _, r := range measured {
-			known := r.Method == MethodReadIndex && r.unfit() == "" && *r.P50.Value >= readNoise
+			known := r.Method != MethodMetric && r.unfit() == "" && *r.P50.Value >= leastNoise
 			if known && m.Samples >= fewestProbes && pairOf(r.From, r.To) == pairOf(m.From, m.To) {
 				ratios = append(ratios, float64(m.Mean)/float64(*r.P50.Value))
 			}
@@ -140,7 +168,7 @@ func probeFactor(means []PeerMean, secure bool, measured []RTT) (factor float64,
 	}
 	if len(ratios) > 0 {
 		slices.Sort(ratios)
-		return min(max(ratios[len(ratios)/2], leastFactor), mostFactor), "as against reads"
+		return min(max(ratios[len(ratios)/2], leastFactor), mostFactor), "as against what was measured"
 	}
 	if secure {
 		return secureFactor, "TLS"

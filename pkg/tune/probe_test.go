@@ -101,8 +101,36 @@ func TestFromMetrics(t *testing.T) {
 	read := func(rtt time.Duration) []RTT {
 		return []RTT{{From: "b", To: "a", P50: Known(rtt), Samples: 40, Method: MethodReadIndex}}
 	}
-	known(FromMetrics(means, true, read(20*ms)), 1, 30*ms, "as against reads") // 60/20 = 3
-	known(FromMetrics(means, true, read(2*ms)), 0, 15*ms, "as against reads")  // at most 4
-	known(FromMetrics(means, true, read(50*ms)), 0, 40*ms, "as against reads") // at least 1.5
-	known(FromMetrics(means, true, read(ms)), 0, 30*ms, "TLS")                 // too short to go by
+	known(FromMetrics(means, true, read(20*ms)), 1, 30*ms, "as against what was measured") // 60/20 = 3
+	known(FromMetrics(means, true, read(2*ms)), 0, 15*ms, "as against what was measured")  // at most 4
+	known(FromMetrics(means, true, read(50*ms)), 0, 40*ms, "as against what was measured") // at least 1.5
+	known(FromMetrics(means, true, read(ms)), 0, 30*ms, "TLS")                             // too short to go by
+}
+
+func TestFromConnects(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	took := readTimes(random, 100, 20*ms, ms)
+	took[3], took[99] = took[99], took[3] // in any order
+	rtt := FromConnects("a", "b", took, "")
+	if p50 := *rtt.P50.Value; (p50-20*ms).Abs() > ms/2 || *rtt.P99.Value < p50 || rtt.unfit() != "" {
+		t.Errorf("%+v", rtt)
+	}
+	if few := FromConnects("a", "b", took[:40], ""); few.P50.Value == nil || few.P99.Value != nil || few.unfit() != "" {
+		t.Errorf("40 connects: %+v", few)
+	}
+	// Some lost: the p50 stands, the p99 tells.
+	for i := range 5 {
+		took[i] = time.Second
+	}
+	if lost := FromConnects("a", "b", took, ""); *lost.P50.Value > 21*ms || *lost.P99.Value != time.Second || lost.unfit() != "" {
+		t.Errorf("with loss: %+v", lost)
+	}
+	// Half of them near, half far: the median is the one or the other by chance.
+	split := append(readTimes(random, 20, ms, 0), readTimes(random, 20, 100*ms, 0)...)
+	if noisy := FromConnects("a", "b", split, ""); noisy.unfit() == "" {
+		t.Errorf("something goes by connects of 1 and of 100 ms: %+v", noisy)
+	}
+	if none := FromConnects("a", "b", nil, "refused"); none.P50.Missing != "refused" {
+		t.Errorf("%+v", none)
+	}
 }

@@ -34,7 +34,7 @@ func rules(minor Minor) []flag {
 		{name: "snapshot-count", defaults: []since{{4, "100000"}, {6, "10000"}}, normal: wholeNumber,
 			source: "etcd.io/docs tuning, Snapshot tuning", judge: judgeSnapshotCount},
 		catchUp,
-		{name: "quota-backend-bytes", defaults: []since{{oldest, "0"}}, normal: wholeNumber,
+		{name: "quota-backend-bytes", defaults: []since{{oldest, "0"}}, normal: quotaBytes,
 			source: "etcd.io/docs FAQ, Space quota", judge: judgeQuota},
 		{name: "auto-compaction-mode", defaults: []since{{oldest, "periodic"}},
 			source: "etcd.io/docs maintenance, Auto Compaction", judge: always("it says how auto-compaction-retention counts")},
@@ -119,8 +119,6 @@ func judgeQuota(a *adviser, value string) ruling {
 		return ruling{LevelWarning, strconv.FormatInt(maxQuota, 10), "there is no quota: the database may grow until the disk is full"}
 	case quota > maxQuota:
 		return ruling{LevelWarning, strconv.FormatInt(maxQuota, 10), "etcd itself warns of more than 8 GiB: a restart reads all of it, and memory must hold it"}
-	case quota == 0:
-		quota = defaultQuota
 	}
 	size, missing := a.largestDB()
 	switch {
@@ -260,6 +258,14 @@ func wholeNumber(text string) (string, error) {
 		return "", fmt.Errorf("%q is no number", text)
 	}
 	return strconv.FormatInt(n, 10), nil
+}
+
+// quotaBytes takes 0 for what etcd takes it for.
+func quotaBytes(text string) (string, error) {
+	if n, err := wholeNumber(text); err != nil || n != "0" {
+		return n, err
+	}
+	return strconv.FormatInt(defaultQuota, 10), nil
 }
 
 func truth(text string) (string, error) {
