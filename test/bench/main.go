@@ -21,18 +21,24 @@ func main() {
 	size := flag.Int("mib", 400, "size of the database, MiB")
 	rounds := flag.Int("rounds", 5, "rounds; each measures every contestant once")
 	plugin := flag.String("plugin", "bin/kubectl-etcd", "the built plugin")
-	only := flag.String("only", "", "one part: relay, snapshot or archive")
+	only := flag.String("only", "", "one part: look, relay, snapshot or archive")
 	keys := flag.Int("keys", 100_000, "archive: keys of the base, 1 KiB each")
 	events := flag.Int("events", 200_000, "archive: events after it")
 	profile := flag.String("cpuprofile", "", "archive: write a CPU profile of the restore into this file")
 	flag.Parse()
+	if *only == "" || *only == "look" {
+		if err := benchLook(ctx, *plugin, *rounds); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: look:", err)
+			os.Exit(1)
+		}
+	}
 	if *only == "" || *only == "archive" {
 		if err := benchArchive(ctx, &archiveBench{plugin: *plugin, keys: *keys, events: *events, profile: *profile}); err != nil {
 			fmt.Fprintln(os.Stderr, "bench: archive:", err)
 			os.Exit(1)
 		}
 	}
-	if *only == "archive" {
+	if *only == "archive" || *only == "look" {
 		return
 	}
 	if err := run(ctx, *only, *plugin, *size, *rounds); err != nil {
