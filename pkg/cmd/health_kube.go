@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/robfig/cron/v3"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -31,7 +32,7 @@ func (k *kubeHealth) look(whole context.Context) *health.Kubernetes {
 	ctx, cancel := context.WithTimeout(whole, apiTimeout)
 	defer cancel()
 	found := &health.Kubernetes{
-		Serves: k.serves(), Again: k.metrics, Compactions: health.Unknown[health.Compactions]("it is told by the members' metrics alone"),
+		Serves: k.serves(), Again: k.metrics,
 		Encryption: health.Unknown[health.Encryption]("values are looked at with --deep"),
 		Large:      health.Unknown[[]health.Object]("sizes are looked at with --deep"),
 	}
@@ -173,7 +174,26 @@ func cronBackup(job *batchv1.CronJob) health.BackupJob {
 	if last := job.Status.LastSuccessfulTime; last != nil {
 		found.LastSuccess = last.Time
 	}
+	found.Every = period(job.Spec.Schedule, time.Now())
 	return found
+}
+
+// period is the longest time between two runs of the next few by a schedule as CronJobs have
+// it; 0: it can't be read, or never comes.
+func period(schedule string, now time.Time) (longest time.Duration) {
+	parsed, err := cron.ParseStandard(schedule)
+	if err != nil {
+		return 0
+	}
+	last := parsed.Next(now)
+	for range 10 { // more than a week of a schedule that leaves out days
+		next := parsed.Next(last)
+		if last.IsZero() || next.IsZero() {
+			return 0
+		}
+		longest, last = max(longest, next.Sub(last)), next
+	}
+	return longest
 }
 
 // readKeys reads every key once, of a member that does not lead, where that is asked for.

@@ -137,10 +137,14 @@ func (o *tuneOptions) run(ctx context.Context) (err error) {
 	return o.print(reports)
 }
 
+// readTime is enough for 40 reads through a follower that is 300 ms away: each takes two
+// round trips.
+const readTime = time.Minute
+
 // measure asks the members what health asks them, and no more.
 func (o *tuneOptions) measure(ctx context.Context, r *reach) tuneReport {
 	collected := health.Collect(ctx, health.Sources{
-		Members: r.memberSources(), Timeout: o.timeout, Sample: o.sample, Now: time.Now,
+		Members: r.memberSources(), Timeout: o.timeout, ReadTime: readTime, Sample: o.sample, Now: time.Now,
 		Archive: func(context.Context) health.Fact[health.Archive] { return health.Unknown[health.Archive]("not asked") },
 	})
 	facts := tuneFacts(collected, r, o.connects(ctx, r, collected), o.startLogs(ctx, r))

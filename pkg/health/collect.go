@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,8 +22,10 @@ const settleEvery = time.Second
 type Sources struct {
 	Members []Source
 	Timeout time.Duration // of what one member may take for one question
-	Sample  time.Duration // between the two looks at counts; 0: there is one
-	Deep    bool          // ask the costly questions too
+	// ReadTime is what a member that answers may take for all its timed reads; 0: Timeout.
+	ReadTime time.Duration
+	Sample   time.Duration // between the two looks at counts; 0: there is one
+	Deep     bool          // ask the costly questions too
 	// Kubernetes looks at the API server's side, at the beginning and, with a sample, at the
 	// end; nil: etcd was reached without it, WithoutKubernetes says why.
 	Kubernetes        func(ctx context.Context) *Kubernetes
@@ -52,7 +55,7 @@ func Collect(ctx context.Context, s Sources) *Facts {
 	members := make([]Member, len(s.Members))
 	var asked sync.WaitGroup
 	for i, source := range s.Members {
-		asked.Go(func() { members[i] = look(ctx, source, s.Timeout) })
+		asked.Go(func() { members[i] = look(ctx, source, s.Timeout, cmp.Or(s.ReadTime, s.Timeout)) })
 	}
 	asked.Go(func() { facts.Overview = etcd.Observe(ctx, overviewSources(s.Members), s.Timeout) })
 	asked.Go(func() { facts.Archive = s.Archive(ctx) })
@@ -77,7 +80,7 @@ func overviewSources(members []Source) []etcd.Source {
 }
 
 // look asks one member everything but what needs a second look.
-func look(ctx context.Context, source Source, timeout time.Duration) Member {
+func look(ctx context.Context, source Source, timeout, readTime time.Duration) Member {
 	m := Member{Pod: source.Pod, Settings: source.Spec}
 	limited := func(ask func(ctx context.Context)) func() {
 		return func() {
@@ -93,10 +96,15 @@ func look(ctx context.Context, source Source, timeout time.Duration) Member {
 	asked.Go(limited(func(ctx context.Context) { m.Clock = source.clock(ctx) }))
 	asked.Go(limited(func(ctx context.Context) { m.List = source.list(ctx) }))
 	asked.Go(limited(func(ctx context.Context) { m.PeerCertificates = source.PeerCertificates(ctx) }))
-	asked.Go(limited(func(ctx context.Context) {
-		m.Statuses = source.status(ctx)
+	asked.Go(func() {
+		limited(func(ctx context.Context) { m.Statuses = source.status(ctx) })()
+		if m.Statuses == nil { // one that does not answer gets no more time
+			readTime = timeout
+		}
+		ctx, cancel := context.WithTimeout(ctx, readTime)
+		defer cancel()
 		m.Reads = source.reads(ctx)
-	}))
+	})
 	asked.Wait()
 	m.settings(source)
 	return m
@@ -220,12 +228,12 @@ func (s Source) reads(ctx context.Context) Fact[Reads] {
 	return Known(Reads{Linearizable: linearizable, Serializable: serializable})
 }
 
-// timeReads takes at most a third of the time that is left: a slow member's few reads are
-// told rather than none.
+// timeReads takes at most half of the time that is left: a slow member's few reads are told
+// rather than none.
 func (s Source) timeReads(ctx context.Context, serializable bool) ([]time.Duration, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/3)
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
 		defer cancel()
 	}
 	return s.Client.TimeReads(ctx, timedReads, serializable)

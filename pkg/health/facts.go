@@ -119,7 +119,6 @@ type Kubernetes struct {
 	Encryption      Fact[Encryption]
 	Counts          Fact[map[string]int64] // keys by resource, as kubectl takes it: "deployments.apps"
 	Large           Fact[[]Object]         // the largest values
-	Compactions     Fact[Compactions]
 	Jobs            Fact[[]BackupJob]
 	Nodes           Fact[int]
 }
@@ -145,13 +144,6 @@ type Encryption struct {
 type Object struct {
 	Key  string
 	Size int64
-}
-
-// Compactions is Kubernetes' own trace of its compactions: compact_rev_key.
-type Compactions struct {
-	Last time.Time     // when one of ours saw it change, or about that; zero: unknown
-	Age  time.Duration // at least so long ago
-	Why  string        // how Age is known
 }
 
 // BackupJob is something in the cluster that backs etcd up.

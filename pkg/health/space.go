@@ -58,7 +58,7 @@ func spaceChecks() []Check {
 		{
 			ID: "H26", Title: "compaction", Category: Space, judge: judgeCompaction,
 			Limits:   []string{"compaction-age", "compaction-age-critical"},
-			Measures: "etcd_debugging_mvcc_db_compaction_last of each member, else compact_rev_key of Kubernetes",
+			Measures: "etcd_debugging_mvcc_db_compaction_last of each member",
 			Source:   "kube-apiserver etcd3/compact.go (every 5 minutes); the limits are ours",
 			Remedy:   "see the API servers' logs for compact.go, and their --etcd-compaction-interval",
 		},

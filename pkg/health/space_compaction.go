@@ -33,9 +33,6 @@ func judgeCompaction(f *Facts, limits Limits, o *outcome) {
 		idle := m.Value
 		o.graded(idle.age.Seconds(), warning.Seconds(), critical.Seconds(), "%s %s", m.Name(), idle.text)
 	}
-	if len(members) == 0 {
-		judgeKubernetesTrace(f, warning, critical, o)
-	}
 }
 
 // compactor is Kubernetes, else etcd itself.
@@ -149,25 +146,4 @@ func judgeUncompacted(f *Facts, members []reading[idleness], limit time.Duration
 	}
 	o.info("nothing is set to compact: the history of every key is kept, unless its users compact it")
 	o.mend("--auto-compaction-retention=1h, unless its users compact it")
-}
-
-// judgeKubernetesTrace goes by what the API servers leave behind, where no member tells.
-func judgeKubernetesTrace(f *Facts, warning, critical time.Duration, o *outcome) {
-	if !f.forKubernetes() {
-		return
-	}
-	trace := f.Kubernetes.Compactions
-	if !trace.Known() {
-		o.unknown("compact_rev_key", trace.Because)
-		return
-	}
-	age := trace.Value.Age
-	if !trace.Value.Last.IsZero() {
-		age = f.At.Sub(trace.Value.Last)
-	}
-	if age < warning && trace.Value.Last.IsZero() { // Age is the least that it is
-		o.unknown("compact_rev_key", fmt.Sprintf("it was last written at least %s ago (%s), which says too little", age.Round(time.Second), trace.Value.Why))
-		return
-	}
-	o.graded(age.Seconds(), warning.Seconds(), critical.Seconds(), "the API servers last compacted %s ago", age.Round(time.Second))
 }

@@ -213,10 +213,6 @@ func compactionCases() []checkCase {
 			f.Kubernetes.Servers = append(f.Kubernetes.Servers, APIServer{Flags: map[string]string{"etcd-compaction-interval": text}})
 		}
 	}
-	trace := func(f *Facts, c Compactions) {
-		noMetrics(f)
-		f.Kubernetes.Compactions = Known(c)
-	}
 	return []checkCase{
 		{id: "H26", name: "now and then", change: resize(3), level: OK, says: "etcd-node0 last compacted 2m0s ago"},
 		{id: "H26", name: "without a sample", change: once, level: OK},
@@ -232,14 +228,7 @@ func compactionCases() []checkCase {
 		{id: "H26", name: "a young process is not stalled", level: OK, says: "etcd-node1: its process began 5m0s ago", change: func(f *Facts) {
 			set(f, 1, startedAgo(5*time.Minute), neverCompacted)
 		}},
-		{id: "H26", name: "all are young", level: Unmeasured, says: "has not compacted yet", change: func(f *Facts) {
-			trace(f, Compactions{})
-			all(startedAgo(14*time.Minute), neverCompacted)(f)
-		}},
-		{id: "H26", name: "all are young, but Kubernetes knows", level: Critical, says: "the API servers last compacted 2h0m0s ago", change: func(f *Facts) {
-			trace(f, Compactions{Last: noon.Add(-2 * time.Hour)})
-			all(startedAgo(14*time.Minute), neverCompacted)(f)
-		}},
+		{id: "H26", name: "all are young", level: Unmeasured, says: "has not compacted yet", change: all(startedAgo(14*time.Minute), neverCompacted)},
 		{id: "H26", name: "never since the start", change: all(neverCompacted), level: Critical, says: "has not compacted since its process began 720h0m0s ago"},
 		{id: "H26", name: "never, and no start time", level: OK, says: "etcd-node1: it has not compacted since its process began, whenever", change: func(f *Facts) {
 			m := metrics(neverCompacted+"\n", noon)
@@ -295,21 +284,6 @@ func compactionCases() []checkCase {
 				f.Members[i].Settings = Unknown[map[string]string]("403")
 			}
 		}},
-		{id: "H26", name: "Kubernetes' trace", level: OK, says: "the API servers last compacted 3m0s ago", change: func(f *Facts) {
-			trace(f, Compactions{Last: noon.Add(-3 * time.Minute)})
-		}},
-		{id: "H26", name: "members know better than Kubernetes' trace", level: OK, says: "etcd-node0 last compacted 2m0s ago", change: func(f *Facts) {
-			f.Kubernetes.Compactions = Known(Compactions{Last: noon.Add(-2 * time.Hour)})
-		}},
-		{id: "H26", name: "Kubernetes' trace is old", level: Warning, says: "20m0s ago", change: func(f *Facts) {
-			trace(f, Compactions{Age: 20 * time.Minute, Why: "seen twice"})
-		}},
-		{id: "H26", name: "Kubernetes' trace is too short", level: Unmeasured, says: "at least 10s ago (seen twice)", change: func(f *Facts) {
-			trace(f, Compactions{Age: 10 * time.Second, Why: "seen twice"})
-		}},
-		{id: "H26", name: "no metrics and no trace", level: Unmeasured, says: "compact_rev_key: forbidden", change: func(f *Facts) {
-			noMetrics(f)
-			f.Kubernetes.Compactions = Unknown[Compactions]("forbidden")
-		}},
+		{id: "H26", name: "no metrics", level: Unmeasured, says: "connection refused", change: noMetrics},
 	}
 }

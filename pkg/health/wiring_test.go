@@ -27,7 +27,6 @@ func healthyKubernetes() *Kubernetes {
 		Encryption:  Known(Encryption{Sampled: 40, By: map[string]int{"aescbc:v1:key1": 40}}),
 		Counts:      Known(map[string]int64{"pods": 400, "events": 300, "leases": 60, "apps/deployments": 40}),
 		Large:       Known([]Object{{Key: "/registry/configmaps/default/big", Size: 90 << 10}}),
-		Compactions: Known(Compactions{Last: noon.Add(-2 * time.Minute), Age: 2 * time.Minute, Why: "its version changed"}),
 		Jobs:        Known([]BackupJob{backupJob(time.Hour, 6*time.Hour)}),
 		Nodes:       Known(20),
 	}
