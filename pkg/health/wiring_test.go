@@ -23,12 +23,12 @@ etcd_mvcc_txn_total 2000
 // healthyKubernetes is the API server's side of healthy: kubeadm's, on the nodes of its members.
 func healthyKubernetes() *Kubernetes {
 	k := &Kubernetes{
-		Serves:      "main",
-		Encryption:  Known(Encryption{Sampled: 40, By: map[string]int{"aescbc:v1:key1": 40}}),
-		Counts:      Known(map[string]int64{"pods": 400, "events": 300, "leases": 60, "apps/deployments": 40}),
-		Large:       Known([]Object{{Key: "/registry/configmaps/default/big", Size: 90 << 10}}),
-		Jobs:        Known([]BackupJob{backupJob(time.Hour, 6*time.Hour)}),
-		Nodes:       Known(20),
+		Serves:     "main",
+		Encryption: Known(Encryption{Sampled: 40, By: map[string]int{"aescbc:v1:key1": 40}}),
+		Counts:     Known(map[string]int64{"pods": 400, "events": 300, "leases": 60, "apps/deployments": 40}),
+		Large:      Known([]Object{{Key: "/registry/configmaps/default/big", Size: 90 << 10}}),
+		Jobs:       Known([]BackupJob{backupJob(time.Hour, 6*time.Hour)}),
+		Nodes:      Known(20),
 	}
 	for i := range 3 {
 		k.Servers = append(k.Servers, healthyServer(i))
