@@ -13,28 +13,36 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// TimeReads times n small reads through the member, one after the other over the open
+// TimeReads times n small reads of each kind through the member, by turns over the open
 // connection, and gives the times sorted. A linearizable read asks the leader and a quorum;
 // a serializable one is the member's own. It ends early, with what there is, when ctx does.
-func (c *Client) TimeReads(ctx context.Context, n int, serializable bool) ([]time.Duration, error) {
-	kv := pb.NewKVClient(c.raw.ActiveConnection())
-	request := &pb.RangeRequest{Key: []byte("health"), CountOnly: true, Serializable: serializable}
-	var times []time.Duration
-	for range n + 1 { // the first one warms up
-		began := time.Now()
-		if _, err := kv.Range(ctx, request); err != nil {
-			if len(times) > 0 && ctx.Err() != nil {
-				break
+func (c *Client) TimeReads(ctx context.Context, n int) (linearizable, serializable []time.Duration, err error) {
+	for range n + 1 { // the first ones warm up
+		own, err := c.timeRead(ctx, true)
+		if err == nil {
+			var asked time.Duration
+			if asked, err = c.timeRead(ctx, false); err == nil {
+				linearizable, serializable = append(linearizable, asked), append(serializable, own)
+				continue
 			}
-			return nil, fmt.Errorf("time reads: %w", err)
 		}
-		times = append(times, time.Since(began))
+		if len(linearizable) > 0 && ctx.Err() != nil {
+			break
+		}
+		return nil, nil, fmt.Errorf("time reads: %w", err)
 	}
-	if len(times) > 1 {
-		times = times[1:]
+	if len(linearizable) > 1 {
+		linearizable, serializable = linearizable[1:], serializable[1:]
 	}
-	slices.Sort(times)
-	return times, nil
+	slices.Sort(linearizable)
+	slices.Sort(serializable)
+	return linearizable, serializable, nil
+}
+
+func (c *Client) timeRead(ctx context.Context, serializable bool) (time.Duration, error) {
+	began := time.Now()
+	_, err := pb.NewKVClient(c.raw.ActiveConnection()).Range(ctx, &pb.RangeRequest{Key: []byte("health"), CountOnly: true, Serializable: serializable})
+	return time.Since(began), err
 }
 
 // Count is how many keys begin with prefix, by a serializable read: the member answers it

@@ -217,26 +217,11 @@ func (s Source) reads(ctx context.Context) Fact[Reads] {
 	if s.Client == nil {
 		return Unknown[Reads](errNoWay.Error())
 	}
-	serializable, err := s.timeReads(ctx, true)
-	if err != nil {
-		return Unknown[Reads](because(ctx, err))
-	}
-	linearizable, err := s.timeReads(ctx, false)
+	linearizable, serializable, err := s.Client.TimeReads(ctx, timedReads)
 	if err != nil {
 		return Unknown[Reads](because(ctx, err))
 	}
 	return Known(Reads{Linearizable: linearizable, Serializable: serializable})
-}
-
-// timeReads takes at most half of the time that is left: a slow member's few reads are told
-// rather than none.
-func (s Source) timeReads(ctx context.Context, serializable bool) ([]time.Duration, error) {
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
-		defer cancel()
-	}
-	return s.Client.TimeReads(ctx, timedReads, serializable)
 }
 
 // settings are those of the process where it tells its command line, over the configured

@@ -97,9 +97,11 @@ type Method string
 const (
 	MethodConnect   Method = "connect"   // a TCP connect takes one, without TLS and disk
 	MethodReadIndex Method = "readindex" // linearizable reads less others; pairs with the leader only
-	MethodMetric    Method = "metric"    // etcd's own, corrected: an upper bound (etcd-io/etcd#17837)
+	MethodMetric    Method = "metric"    // etcd's own, corrected: of all the time since it started, rather too long (etcd-io/etcd#17837)
 	MethodSimulated Method = "simulated" // somebody's word
 )
+
+var methods = []Method{MethodConnect, MethodReadIndex, MethodMetric, MethodSimulated}
 
 // voters are the members that take part in elections.
 func (f Facts) voters() []Member {

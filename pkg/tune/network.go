@@ -90,19 +90,18 @@ func (r RTT) unfit() string {
 	return ""
 }
 
-// choose takes the best method. Where reads through etcd itself differ from it by more than
-// half, they are believed: they are what etcd's own messages take.
+// choose takes the best method. Reads that take half as long again as connects are worth a
+// note: the line is not what they wait for.
 func (n *network) choose(p pair, found map[Method]time.Duration) Fact[time.Duration] {
-	for _, method := range []Method{MethodConnect, MethodReadIndex, MethodMetric, MethodSimulated} {
-		rtt, ok := found[method]
-		if !ok {
-			continue
+	connect, connected := found[MethodConnect]
+	read, asked := found[MethodReadIndex]
+	if connected && asked && read > connect+leastNoise && 2*read > 3*connect {
+		n.notes = append(n.notes, fmt.Sprintf("round trip %s: %s by connects, %s by reads, which wait for more than the line: a busy etcd, a slow disk", p, say(connect), say(read)))
+	}
+	for _, method := range methods {
+		if rtt, ok := found[method]; ok {
+			return Known(rtt)
 		}
-		if read, ok := found[MethodReadIndex]; ok && 2*max(rtt, read) > 3*min(rtt, read) {
-			n.notes = append(n.notes, fmt.Sprintf("round trip %s: %s by %s, %s by reads; the reads are believed", p, say(rtt), method, say(read)))
-			rtt = read
-		}
-		return Known(rtt)
 	}
 	return Fact[time.Duration]{}
 }
@@ -111,7 +110,7 @@ func (n *network) choose(p pair, found map[Method]time.Duration) Fact[time.Durat
 // did; where none did, the first that tells why.
 func Best(all []RTT) []RTT {
 	best := map[pair]Method{}
-	for _, method := range []Method{MethodConnect, MethodReadIndex, MethodMetric, MethodSimulated} {
+	for _, method := range methods {
 		for _, r := range all {
 			p := pairOf(r.From, r.To)
 			if _, found := best[p]; !found && r.Method == method && r.unfit() == "" {

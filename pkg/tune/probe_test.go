@@ -134,3 +134,29 @@ func TestFromConnects(t *testing.T) {
 		t.Errorf("%+v", none)
 	}
 }
+
+// TestFromReadsOnABusyCluster: two reads in three wait for another batch, or for entries to
+// be written, up to as long again; the quickest don't.
+func TestFromReadsOnABusyCluster(t *testing.T) {
+	random := rand.New(rand.NewPCG(5, 6))
+	const rtt, quorum, way = 20 * ms, 21 * ms, 4 * ms
+	busy := func(base time.Duration) []time.Duration {
+		times := readTimes(random, 40, base, ms/2)
+		for i := range times {
+			if random.IntN(3) > 0 {
+				times[i] += time.Duration(random.Int64N(int64(base + rtt)))
+			}
+		}
+		slices.Sort(times)
+		return times
+	}
+	for range 100 {
+		got := FromReads([]Reads{
+			{Member: "a", Leader: true, Linearizable: busy(way + quorum), Serializable: readTimes(random, 40, way, ms/2)},
+			{Member: "b", Linearizable: busy(way + quorum + rtt), Serializable: readTimes(random, 40, way, ms/2)},
+		})[0]
+		if off := (*got.P50.Value - rtt).Abs(); off > 3*ms && !got.Unreliable {
+			t.Errorf("%v instead of %v, %s", *got.P50.Value, rtt, got.Confidence)
+		}
+	}
+}
