@@ -27,6 +27,10 @@ type advice struct {
 				Samples    int
 				Unreliable bool
 			} `json:"rtts"`
+			Members []struct {
+				Name   string
+				Logged map[string]struct{ Value string }
+			} `json:"members"`
 		} `json:"facts"`
 		Items []struct {
 			Flag, Level, Suggested, Reason string
@@ -108,6 +112,11 @@ func compareDistances(t *testing.T, injected triangle, loaded bool, list advice)
 			t.Errorf("too far off: %s", line)
 		}
 		count[rtt.Method]++
+	}
+	for _, m := range list.Items[0].Facts.Members { // the line that each logged when it started
+		if got := m.Logged["heartbeat-interval"].Value; got != "100" {
+			t.Errorf("%s logged heartbeat-interval %q", m.Name, got)
+		}
 	}
 	if count["connect"] != 6 || count["readindex"] != 2 {
 		t.Errorf("measured %v, want each pair both ways by connects, and two by reads", count)
