@@ -45,9 +45,8 @@ func TestHealthOfOtherSettings(t *testing.T) {
 	waitReady(t)
 
 	list := readHealth(t, "--sample", "0", "--set", "compaction-age=1s")
-	list.wants(t, "H44", "critical", "the members differ in --heartbeat-interval",
-		"--heartbeat-interval 100ms: etcd-node0, etcd-node2", "--heartbeat-interval 200ms: etcd-node1",
-		"--quota-backend-bytes 3221225472: etcd-node1")
+	list.wants(t, "H44", "critical", `--heartbeat-interval differs: "100ms" of etcd-node0, etcd-node2; "200ms" of etcd-node1`,
+		`--quota-backend-bytes differs: "2147483648" of etcd-node0, etcd-node2; "3221225472" of etcd-node1`)
 	list.wants(t, "H50", "critical", "kube-apiserver-node2 is given https://192.0.2.7:2379, and no member of this etcd is there",
 		"take https://192.0.2.7:2379 out of the flags of kube-apiserver-node2")
 	list.wants(t, "H52", "critical", "the API servers differ in the URLs of this etcd", "kube-apiserver-node2")
