@@ -46,12 +46,15 @@ func (r *reach) memberSource(i int) health.Source {
 		Spec:             health.Unknown[map[string]string]("its pod is not known"),
 		PeerCertificates: func(ctx context.Context) health.Fact[[]etcd.Certificate] { return r.peekPeers(ctx, i) },
 	}
-	if r.kube == nil || i >= len(r.cluster.Pods) || r.cluster.Pods[i].Name != r.sources[i].Pod {
+	pod := r.podOf(i)
+	if pod == nil {
 		return source
 	}
-	pod := r.cluster.Pods[i]
-	source.Pod = healthPod(pod)
-	source.Spec = specOf(pod.Settings)
+	source.Spec, source.Written = specOf(pod.Settings), writtenIn(pod.Settings)
+	if r.kube == nil { // a manifest does not tell how the pod runs
+		return source
+	}
+	source.Pod = healthPod(*pod)
 	if pod.MetricsPort > 0 {
 		id := tunnel.Pod{Namespace: pod.Namespace, Name: pod.Name}
 		source.Pages = func(ctx context.Context, path string) (etcd.Page, error) {
@@ -61,6 +64,18 @@ func (r *reach) memberSource(i int) health.Source {
 		}
 	}
 	return source
+}
+
+// podOf is the pod of source i, as the API server or, of the own member, the node's disk has
+// it; nil: it is not known.
+func (r *reach) podOf(i int) *discover.Pod {
+	switch {
+	case r.own != nil && i == 0:
+		return &r.cluster.Pods[0]
+	case r.kube != nil && i < len(r.cluster.Pods) && r.cluster.Pods[i].Name == r.sources[i].Pod:
+		return &r.cluster.Pods[i]
+	}
+	return nil
 }
 
 func healthPod(pod discover.Pod) *health.Pod {
@@ -82,6 +97,17 @@ func specOf(settings discover.Settings) health.Fact[map[string]string] {
 		return health.Unknown[map[string]string]("they are in " + file.Value + " on its node")
 	}
 	return health.Known(values)
+}
+
+// writtenIn are those that are etcd's own flags in the pod's spec, not a script's.
+func writtenIn(settings discover.Settings) map[string]string {
+	flags := map[string]string{}
+	for name, setting := range settings {
+		if setting.From == discover.FromFlag {
+			flags[name] = setting.Value
+		}
+	}
+	return flags
 }
 
 // peekPeers looks at the certificate of a member's peer port, where that is reached: a

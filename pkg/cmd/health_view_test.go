@@ -160,9 +160,13 @@ func TestShortIsForFindings(t *testing.T) {
 
 // TestSpecOf: what a pod tells of its settings; what stands in a file it does not.
 func TestSpecOf(t *testing.T) {
-	spec := specOf(discover.Settings{"name": {Value: "a", From: discover.FromFlag}, "pre-vote": {Value: "false", From: discover.FromEnv}})
+	settings := discover.Settings{"name": {Value: "a", From: discover.FromFlag}, "pre-vote": {Value: "false", From: discover.FromEnv}}
+	spec := specOf(settings)
 	if !spec.Known() || spec.Value["name"] != "a" || spec.Value["pre-vote"] != "false" {
 		t.Errorf("%+v", spec)
+	}
+	if written := writtenIn(settings); len(written) != 1 || written["name"] != "a" {
+		t.Errorf("on the command line are %v", written)
 	}
 	if file := specOf(discover.Settings{"config-file": {Value: "/etc/etcd.yaml", From: discover.FromFile}}); file.Known() || !strings.Contains(file.Because, "/etc/etcd.yaml") {
 		t.Errorf("%+v", file)

@@ -62,8 +62,8 @@ func tuneMember(m health.Member, r *reach) tune.Member {
 	if status := m.View.Status; status != nil {
 		t.Version, t.DBSize = status.Version, tune.Known(status.DBSize)
 	}
-	for _, pod := range r.cluster.Pods {
-		if pod.Name == m.View.Pod && pod.Name != "" {
+	for i, source := range r.sources {
+		if pod := r.podOf(i); pod != nil && source.Name == m.View.Source {
 			t.Settings, t.Unread = tuneSettings(pod.Settings), ""
 		}
 	}

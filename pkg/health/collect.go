@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -44,6 +45,9 @@ type Source struct {
 	// Spec are its settings as they are configured; Flags are those of a command line.
 	Spec  Fact[map[string]string]
 	Flags func(argv []string) map[string]string
+	// Written are those of Spec that stand on its command line, where that is etcd's own: then
+	// the process has these and no others. Empty: it is started in another way.
+	Written map[string]string
 	// PeerCertificates looks at its peer port.
 	PeerCertificates func(ctx context.Context) Fact[[]etcd.Certificate]
 }
@@ -231,16 +235,27 @@ func (m *Member) settings(source Source) {
 		return
 	}
 	running := source.Flags(m.Vars.Value.Argv)
-	merged := map[string]string{}
-	m.Pending = map[string]string{}
-	for name, value := range source.Spec.Value {
-		merged[name] = value
+	if running == nil { // etcd is a part of another program
+		return
 	}
+	merged := map[string]string{}
+	maps.Copy(merged, source.Spec.Value)
+	maps.Copy(merged, running)
+	m.Pending = map[string]string{}
 	for name, value := range running {
-		if was, ok := source.Spec.Value[name]; ok && was != value {
+		was, ok := source.Spec.Value[name]
+		switch {
+		case ok && was != value:
 			m.Pending[name] = fmt.Sprintf("%s ≠ %s", was, value)
+		case !ok && len(source.Written) > 0:
+			m.Pending[name] = "not set ≠ " + value
 		}
-		merged[name] = value
+	}
+	for name, value := range source.Written {
+		if _, ok := running[name]; !ok {
+			m.Pending[name] = value + " ≠ not set"
+			delete(merged, name)
+		}
 	}
 	m.Settings = Known(merged)
 }

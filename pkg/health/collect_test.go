@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
 )
@@ -106,6 +108,22 @@ func TestPending(t *testing.T) {
 	}
 	if len(m.Pending) != 1 || m.Pending["heartbeat-interval"] != "200 ≠ 100" {
 		t.Errorf("pending: %v", m.Pending)
+	}
+}
+
+// TestPendingOnTheCommandLine: where etcd's own flags are all known, one that the process
+// lacks waits for a restart too, and so does one that was taken away.
+func TestPendingOnTheCommandLine(t *testing.T) {
+	written := map[string]string{"heartbeat-interval": "200", "name": "a"}
+	m := Member{Vars: Known(etcd.Vars{Argv: []string{"etcd", "--name=a", "--pre-vote=false"}})}
+	m.settings(Source{Spec: Known(written), Written: written, Flags: func([]string) map[string]string {
+		return map[string]string{"name": "a", "pre-vote": "false"}
+	}})
+	if diff := cmp.Diff(map[string]string{"name": "a", "pre-vote": "false"}, m.Settings.Value); diff != "" {
+		t.Errorf("settings (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]string{"heartbeat-interval": "200 ≠ not set", "pre-vote": "not set ≠ false"}, m.Pending); diff != "" {
+		t.Errorf("pending (-want +got):\n%s", diff)
 	}
 }
 

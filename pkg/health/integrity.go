@@ -22,7 +22,7 @@ func integrityChecks() []Check {
 		},
 		{
 			ID: "H41", Title: "one version", Category: Integrity, judge: judgeVersions, Limits: []string{"mixed-versions"},
-			Measures: "version and storage version of each member, and how long the youngest pod runs",
+			Measures: "version and storage version of each member, and how long the youngest of their pods, or processes, runs",
 			Source:   "etcd upgrade guides (one minor at a time); how long is ours",
 			Remedy:   "finish the upgrade: one member after the other to the same version",
 		},

@@ -183,7 +183,7 @@ func judgeDrift(f *Facts, _ Limits, o *outcome) {
 	newest := f.newestMinor()
 	for _, m := range members {
 		for _, flag := range sortedKeys(m.Pending) {
-			o.info("restart pending: %s, --%s: %s", m.Name(), flag, m.Pending[flag])
+			o.info("restart pending: %s, --%s: %s (its spec ≠ its process)", m.Name(), flag, m.Pending[flag])
 			o.mend("restart the member: its process runs with other settings than its pod's spec has")
 		}
 	}

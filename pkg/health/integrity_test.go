@@ -102,10 +102,15 @@ func versionCases() []checkCase {
 		{id: "H41", name: "one", change: resize(3), level: OK, says: "all run 3.7.3"},
 		{id: "H41", name: "patches", change: run("3.7.3", "3.7.2", "3.7.3"), level: Info, says: "patches from 3.7.2 to 3.7.3"},
 		{id: "H41", name: "an upgrade", change: both(mixed, started(time.Hour)), level: Info, says: "its last step 1h0m0s ago"},
-		{id: "H41", name: "one that stopped", change: both(mixed, started(25*time.Hour)), level: Warning, says: "no pod was started for 25h", mends: "finish"},
+		{id: "H41", name: "one that stopped", change: both(mixed, started(25*time.Hour)), level: Warning, says: "none was started for 25h", mends: "finish"},
 		{id: "H41", name: "by our own limit", change: both(mixed, started(25*time.Hour)), limits: []string{"mixed-versions=48h"}, level: Info},
-		{id: "H41", name: "an upgrade of an unknown age", level: Info, says: "how long: etcd-node1's pod", change: both(mixed, func(f *Facts) {
-			f.Members[1].Pod = nil
+		{id: "H41", name: "an upgrade of an unknown age", level: Info, says: "how long: etcd-node1: 403", change: both(mixed, func(f *Facts) {
+			f.Members[1].Pod, f.Members[1].Now = nil, Unknown[*etcd.Metrics]("403")
+		})},
+		{id: "H41", name: "one that stopped, without Kubernetes", level: Warning, says: "none was started for", change: both(mixed, func(f *Facts) {
+			for i := range f.Members {
+				f.Members[i].Pod = nil // their processes run for 30 days
+			}
 		})},
 		{id: "H41", name: "two minors apart", change: run("3.7.3", "3.5.26", "3.7.3"), level: Warning, says: "3.5.26 and 3.7.3", mends: "same version"},
 		{id: "H41", name: "a downgrade is enabled", level: Info, says: "stores as 3.6", mends: "downgrade cancel", change: func(f *Facts) {

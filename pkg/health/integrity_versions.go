@@ -2,6 +2,7 @@ package health
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/coreos/go-semver/semver"
@@ -74,23 +75,22 @@ func judgeVersions(f *Facts, limits Limits, o *outcome) {
 
 // judgeMixed is for two neighbouring minors: that is an upgrade, which should end some day.
 func (f *Facts) judgeMixed(members []versioned, longest time.Duration, o *outcome) {
-	var youngest time.Time
+	var since []time.Duration // each was started
 	for _, m := range members {
-		if m.Pod == nil || m.Pod.Started.IsZero() {
-			o.unknown("how long", m.Name()+"'s pod is not known")
+		running := f.running(m.Member)
+		if !running.Known() {
+			o.unknown("how long", m.Name()+": "+running.Because)
 			o.info("the members run two minors: an upgrade is under way")
 			return
 		}
-		if m.Pod.Started.After(youngest) {
-			youngest = m.Pod.Started
-		}
+		since = append(since, running.Value)
 	}
-	since := f.At.Sub(youngest)
-	if since >= longest {
-		o.warn("the members run two minors, and no pod was started for %s", since.Round(time.Minute))
+	last := slices.Min(since)
+	if last >= longest {
+		o.warn("the members run two minors, and none was started for %s", last.Round(time.Second))
 		return
 	}
-	o.info("the members run two minors: an upgrade is under way, its last step %s ago", since.Round(time.Minute))
+	o.info("the members run two minors: an upgrade is under way, its last step %s ago", last.Round(time.Second))
 }
 
 // judgeStorage is for members of one minor: what they store is of it, unless a downgrade was

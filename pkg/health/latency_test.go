@@ -175,6 +175,12 @@ func diskCases() []checkCase {
 			change: sampled(2, took(fsync, ""), took(fsync, "", of{1000, 0.7}))},
 		{id: "H30", name: "too few in the sample", level: OK, says: "p99 1.99ms of 5050 WAL fsyncs since it started (50 in the last 10s are too few)",
 			change: sampled(1, took(fsync, "", of{5000, 0.002}), took(fsync, "", of{5000, 0.002}, of{50, 0.0015}))},
+		{id: "H30", name: "few because each is slow", level: Warning, says: "etcd-node1: p99 384ms or more of 30 WAL fsyncs in the last 10s, by their median",
+			change: sampled(1, took(fsync, "", of{90000, 0.0005}), took(fsync, "", of{90000, 0.0005}, of{30, 0.3}))},
+		{id: "H30", name: "few, and one of them slow", level: OK, says: "p99 below 1ms of 90030 WAL fsyncs since it started (30 in the last 10s are too few)",
+			change: sampled(1, took(fsync, "", of{90000, 0.0005}), took(fsync, "", of{90029, 0.0005}, of{1, 0.3}))},
+		{id: "H30", name: "too few for a median", level: OK, says: "(9 in the last 10s are too few)",
+			change: sampled(1, took(fsync, "", of{90000, 0.0005}), took(fsync, "", of{90000, 0.0005}, of{9, 0.3}))},
 		{id: "H30", name: "too few at all", level: OK, says: "etcd-node1: only 50 observations since it started",
 			change: sampled(1, took(fsync, ""), took(fsync, "", of{50, 2}))},
 		{id: "H30", name: "one look", level: Warning, says: "of 6000 WAL fsyncs since it started", change: func(f *Facts) {

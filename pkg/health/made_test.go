@@ -33,11 +33,13 @@ func TestMadeStates(t *testing.T) {
 			cluster.Members[cluster.Follower()].Stop()
 			return cluster
 		}, nil, Warning, "no further voter may fail"},
-		{"a learner", "H04", func(t *testing.T) *etcdtest.Cluster {
-			cluster := etcdtest.Start(t, 1, etcdtest.Options{})
-			cluster.AddLearner()
+		{"a learner", "H04", learner, nil, Info, "is a learner"},
+		{"a learner that stays one", "H04", learner, []string{"learner-age=0s"}, Warning, "is a learner: it runs for"},
+		{"a learner that is stuck", "H04", func(t *testing.T) *etcdtest.Cluster {
+			cluster := learner(t)
+			cluster.Members[1].Stop()
 			return cluster
-		}, nil, Info, "is a learner"},
+		}, nil, Warning, "is a learner: it does not answer"},
 		{"a member that never started", "H03", func(t *testing.T) *etcdtest.Cluster {
 			cluster := etcdtest.Start(t, 3, etcdtest.Options{})
 			if _, err := cluster.Open(0).Raw().MemberAdd(t.Context(), []string{"http://127.0.0.1:1"}); err != nil {
@@ -78,6 +80,13 @@ func TestMadeStates(t *testing.T) {
 
 func start(n int, options etcdtest.Options) func(t *testing.T) *etcdtest.Cluster {
 	return func(t *testing.T) *etcdtest.Cluster { return etcdtest.Start(t, n, options) }
+}
+
+// learner has one beside its only voter.
+func learner(t *testing.T) *etcdtest.Cluster {
+	cluster := etcdtest.Start(t, 1, etcdtest.Options{})
+	cluster.AddLearner()
+	return cluster
 }
 
 // nearlyFull has a database that takes 18 of the 20 MiB it may: how many values that needs

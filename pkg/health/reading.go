@@ -82,6 +82,14 @@ func (m Member) uptime() Fact[time.Duration] {
 	return Known(m.Now.Value.At.Sub(unix(started.Value)))
 }
 
+// running is how long m runs: its pod's container, else, where it shows its metrics, its process.
+func (f *Facts) running(m Member) Fact[time.Duration] {
+	if m.Pod != nil && !m.Pod.Started.IsZero() {
+		return Known(f.At.Sub(m.Pod.Started))
+	}
+	return m.uptime()
+}
+
 func unix(seconds float64) time.Time { return time.Unix(int64(seconds), 0) }
 
 // looks are two pages of one process.

@@ -32,7 +32,7 @@ func shapeChecks() []Check {
 		},
 		{
 			ID: "H04", Title: "learners", Category: Shape, judge: judgeLearners, Limits: []string{"learner-age", "learner-ready"},
-			Measures: "learners, how long their pod runs, and their match index against the leader's",
+			Measures: "learners, whether they answer, how long they run, and their match index against the leader's",
 			Source:   "etcd learner design (readyPercentThreshold 0.9); kubeadm #3287; the age is ours",
 			Remedy:   "etcdctl member promote ID",
 		},
@@ -196,15 +196,18 @@ func judgeLearner(f *Facts, m Member, limits Limits, o *outcome) {
 	if ready.Known() {
 		where = fmt.Sprintf("it has %.0f%% of the leader's log", share*100)
 	}
-	age := "its pod's age is not known"
-	old := false
-	if m.Pod != nil && !m.Pod.Started.IsZero() {
-		running := f.At.Sub(m.Pod.Started)
-		old = running >= limits.seconds("learner-age")
-		age = fmt.Sprintf("its pod runs for %s", running.Round(time.Second))
+	if why := m.silent(); why != "" && m.View.Source != "" {
+		o.warn("%s is a learner: it does not answer (%s), %s", m.Name(), why, where)
+		o.mend("start it, or remove it: etcdctl member remove %s; promoted while it is down, it would weaken the quorum", m.View.Member.ID)
+		return
+	}
+	age := "how long it runs is not known"
+	running := f.running(m)
+	if running.Known() {
+		age = "it runs for " + running.Value.Round(time.Second).String()
 	}
 	text := fmt.Sprintf("%s is a learner: %s, %s", m.Name(), age, where)
-	if !old {
+	if !running.Known() || running.Value < limits.seconds("learner-age") {
 		o.info("%s", text)
 		return
 	}

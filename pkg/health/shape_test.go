@@ -1,6 +1,7 @@
 package health
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
@@ -50,6 +51,26 @@ func shapeCases() []checkCase {
 		{id: "H04", name: "new is longer by our own limit", level: Warning, limits: []string{"learner-age=30s"}, change: func(f *Facts) {
 			asLearner(2)(f)
 			f.Members[2].Pod.Started = noon.Add(-time.Minute)
+		}},
+		{id: "H04", name: "new by its process", level: Info, says: "runs for 1m0s", change: func(f *Facts) {
+			asLearner(2)(f)
+			f.Members[2].Pod = nil
+			f.Members[2].Now = Known(metrics(fmt.Sprintf("process_start_time_seconds %d\n", noon.Add(-time.Minute).Unix()), noon))
+		}},
+		{id: "H04", name: "of an unknown age", level: Info, says: "how long it runs is not known", change: func(f *Facts) {
+			asLearner(2)(f)
+			f.Members[2].Pod, f.Members[2].Now = nil, Unknown[*etcd.Metrics]("403")
+		}},
+		{id: "H04", name: "down", level: Warning, says: "does not answer (no answer in 5s), it has 50%", mends: "promoted while it is down", change: func(f *Facts) {
+			asLearner(2)(f)
+			kill(f, 2)
+			f.Members[2].View.Source = "etcd-node2"
+			f.Members[0].Vars.Value.Raft.Progress[0x12] = etcd.Progress{Match: 4500, State: "StateProbe"}
+		}},
+		{id: "H04", name: "one that no way leads to", level: Info, says: "how long it runs is not known", change: func(f *Facts) {
+			asLearner(2)(f)
+			kill(f, 2)
+			f.Members[2].Pod = nil
 		}},
 		{id: "H04", name: "the leader is silent", level: Warning, says: "not known", change: func(f *Facts) {
 			asLearner(2)(f)

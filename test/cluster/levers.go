@@ -136,7 +136,7 @@ func (n *Node) Running(part Part) bool {
 }
 
 // processes are part's own: those in the node's control group that run its
-// program and, since there are further etcds, under the node's name on its directory.
+// program and, since there are further etcds, under that one's name on its directory.
 func (n *Node) processes(part Part) ([]int, error) {
 	all, err := n.cluster.hierarchies.processes(n.Cgroup())
 	if err != nil {
@@ -146,12 +146,19 @@ func (n *Node) processes(part Part) ([]int, error) {
 }
 
 func (n *Node) is(part Part, pid int) bool {
-	dirs := map[Part]string{Etcd: dataDir, EventsEtcd: eventsDataDir}
-	if dirs[part] == "" {
+	name, dir := n.Name, ""
+	switch part {
+	case Etcd:
+		dir = dataDir
+	case EventsEtcd:
+		dir = eventsDataDir
+	case TwinEtcd:
+		name, dir = n.TwinName(), twinDataDir
+	default:
 		return programName(pid) == string(part)
 	}
 	args := arguments(pid)
-	return programName(pid) == string(Etcd) && slices.Contains(args, "--name="+n.Name) && slices.Contains(args, "--data-dir="+dirs[part])
+	return programName(pid) == string(Etcd) && slices.Contains(args, "--name="+name) && slices.Contains(args, "--data-dir="+dir)
 }
 
 func (n *Node) signal(part Part, sig syscall.Signal) error {

@@ -39,7 +39,7 @@ for dir in etc var opt; do
 	mount -t overlay overlay -o lowerdir=/$dir,upperdir=/mnt/node/overlay/$dir,workdir=/mnt/node/work/$dir /$dir
 done
 mount -t tmpfs -o mode=755 tmpfs /run
-for dir in etc/kubernetes var/lib/etcd var/lib/etcd-events var/lib/kubelet var/lib/containerd var/log/pods var/log/containers; do
+for dir in etc/kubernetes var/lib/etcd var/lib/etcd-events var/lib/etcd-twin var/lib/kubelet var/lib/containerd var/log/pods var/log/containers; do
 	mkdir -p /mnt/node/fs/$dir
 	mkdir_bind /mnt/node/fs/$dir /$dir
 done

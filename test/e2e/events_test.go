@@ -40,6 +40,7 @@ func TestEventsCluster(t *testing.T) {
 	markEvent(t)
 
 	t.Run("status", statusOfTwo)
+	t.Run("health", healthOfTwo)
 	t.Run("backup", backupOfOneOfTwo)
 	t.Run("relay", func(t *testing.T) {
 		got := runWithRelay(t, "status", "--etcd", "events", "-o", "json")
@@ -114,6 +115,42 @@ func statusOfTwo(t *testing.T) {
 	unknown := run(t, "status", "--etcd", "leases")
 	unknown.wantExit(t, 2)
 	unknown.wantStderr(t, "main, events")
+}
+
+// healthOfTwo: each is checked as a cluster of its own, and what the override is about is told.
+func healthOfTwo(t *testing.T) {
+	got := runWithCerts(t, "health", "--sample", "0", "--fail-on", "never", "-o", "json")
+	got.wantExit(t, 0)
+	var both healthList
+	got.decode(t, &both)
+	if len(both.Items) != 2 || both.Items[0].Cluster != "main" || both.Items[1].Cluster != "events" {
+		t.Fatalf("health printed %+v", both)
+	}
+	ids := map[string]bool{}
+	for i, of := range []struct{ name, member string }{{"main", "etcd-node0"}, {"events", "etcd-events-node0"}} {
+		t.Run(of.name, func(t *testing.T) {
+			list := healthList{Items: both.Items[i : i+1]}
+			list.wants(t, "H01", "info", "1 voter")
+			list.wants(t, "H06", "ok", "every member has its pod")
+			list.wants(t, "H08", "ok", "one cluster, ")
+			ids[list.result(t, "H08").Summary] = true
+			list.wants(t, "H43", "ok", of.member+": --snapshot-count")
+			list.wants(t, "H50", "ok", "the API server on node node0 fails with its member")
+			list.wants(t, "H51", "ok", "an etcd of their own have: /events", "kube-apiserver-node0 has /events at https://127.0.0.1:2389",
+				"kubectl etcd status --etcd NAME")
+			list.wants(t, "H52", "ok")
+		})
+	}
+	if len(ids) != 2 {
+		t.Errorf("they are one cluster: %v", ids)
+	}
+	one := runWithCerts(t, "health", "--etcd", "events", "--sample", "0", "--fail-on", "never", "-o", "json")
+	one.wantExit(t, 0)
+	var events healthList
+	one.decode(t, &events)
+	if len(events.Items) != 1 || events.Items[0].Cluster != "events" {
+		t.Errorf("health --etcd events printed %+v", events)
+	}
 }
 
 func backupOfOneOfTwo(t *testing.T) {

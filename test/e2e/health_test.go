@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -16,29 +17,63 @@ import (
 
 // healthList is `health -o json`, as far as the journeys look at it.
 type healthList struct {
-	Kind  string `json:"kind"`
-	Items []struct {
-		Level   string `json:"level"`
-		Results []struct {
-			ID       string   `json:"id"`
-			Level    string   `json:"level"`
-			Summary  string   `json:"summary"`
-			Evidence []string `json:"evidence"`
-			Remedy   string   `json:"remedy"`
-		} `json:"results"`
-	} `json:"items"`
+	Kind  string       `json:"kind"`
+	Items []healthItem `json:"items"`
 }
 
-// finding is a check's result; it fails the test where there is none.
-func (l healthList) finding(t *testing.T, id string) (level, summary string) {
+type healthItem struct {
+	Cluster string         `json:"cluster"`
+	Level   string         `json:"level"`
+	Results []healthResult `json:"results"`
+}
+
+type healthResult struct {
+	ID         string   `json:"id"`
+	Level      string   `json:"level"`
+	Summary    string   `json:"summary"`
+	Evidence   []string `json:"evidence"`
+	Unmeasured []string `json:"unmeasured"`
+	Remedy     string   `json:"remedy"`
+}
+
+// result is that of a check of the first cluster; it fails the test where there is none.
+func (l healthList) result(t *testing.T, id string) healthResult {
 	t.Helper()
 	for _, r := range l.Items[0].Results {
 		if r.ID == id {
-			return r.Level, r.Summary
+			return r
 		}
 	}
 	t.Fatalf("there is no result %s", id)
-	return "", ""
+	return healthResult{}
+}
+
+// finding is a check's level and summary.
+func (l healthList) finding(t *testing.T, id string) (level, summary string) {
+	t.Helper()
+	r := l.result(t, id)
+	return r.Level, r.Summary
+}
+
+// wants: the check has that level, and says each of the parts.
+func (l healthList) wants(t *testing.T, id, level string, parts ...string) {
+	t.Helper()
+	if missing := l.result(t, id).lacks(level, parts...); missing != "" {
+		t.Error(missing)
+	}
+}
+
+// text is all that the check says.
+func (r healthResult) text() string {
+	return strings.Join(slices.Concat([]string{r.Summary}, r.Evidence, r.Unmeasured, []string{r.Remedy}), "\n")
+}
+
+// lacks tells of another level, or of a part that the check does not say; empty: all is well.
+func (r healthResult) lacks(level string, parts ...string) string {
+	if r.Level == level && !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(r.text(), part) }) {
+		return ""
+	}
+	return fmt.Sprintf("%s: %s: %s\nwant %s, and %q in it", r.ID, r.Level, r.text(), level, parts)
 }
 
 func readHealth(t *testing.T, args ...string) healthList {

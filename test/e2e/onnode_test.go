@@ -71,7 +71,7 @@ func restoreAll(t *testing.T) {
 
 func end(t *testing.T, how func(context.Context, cluster.Part) error, part cluster.Part) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 3*time.Minute)
 	defer cancel()
 	if err := how(ctx, part); err != nil {
 		t.Fatal(err)
