@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"time"
@@ -16,6 +17,10 @@ import (
 // TimeReads times n small reads of each kind through the member, by turns over the open
 // connection, and gives the times sorted. A linearizable read asks the leader and a quorum;
 // a serializable one is the member's own. It ends early, with what there is, when ctx does.
+//
+// A busy member asks the leader for one batch of reads after the other. A read that came
+// right after another's end would just miss the next batch each time, and wait for two; so
+// there are pauses, each of a random part of the last read's time.
 func (c *Client) TimeReads(ctx context.Context, n int) (linearizable, serializable []time.Duration, err error) {
 	for range n + 1 { // the first ones warm up
 		own, err := c.timeRead(ctx, true)
@@ -23,6 +28,7 @@ func (c *Client) TimeReads(ctx context.Context, n int) (linearizable, serializab
 			var asked time.Duration
 			if asked, err = c.timeRead(ctx, false); err == nil {
 				linearizable, serializable = append(linearizable, asked), append(serializable, own)
+				pause(ctx, rand.N(asked))
 				continue
 			}
 		}
@@ -37,6 +43,13 @@ func (c *Client) TimeReads(ctx context.Context, n int) (linearizable, serializab
 	slices.Sort(linearizable)
 	slices.Sort(serializable)
 	return linearizable, serializable, nil
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
 }
 
 func (c *Client) timeRead(ctx context.Context, serializable bool) (time.Duration, error) {

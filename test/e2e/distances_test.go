@@ -70,11 +70,14 @@ func TestTuneMeasuresDistances(t *testing.T) {
 				if loaded {
 					defer underLoad(t)()
 				}
-				got := run(t, flags...)
-				got.wantExit(t, 0)
-				var list advice
-				got.decode(t, &list)
-				compareDistances(t, injected, loaded, list)
+				faults := measureDistances(t, injected, loaded, flags)
+				if faults != nil { // on two cores a measurement may meet something else that runs
+					t.Logf("once more, after %q", faults)
+					faults = measureDistances(t, injected, loaded, flags)
+				}
+				for _, fault := range faults {
+					t.Error(fault)
+				}
 			})
 		}
 	}
@@ -91,8 +94,12 @@ func setDistances(t *testing.T, injected triangle) {
 	}
 }
 
-func compareDistances(t *testing.T, injected triangle, loaded bool, list advice) {
+func measureDistances(t *testing.T, injected triangle, loaded bool, flags []string) (faults []string) {
 	t.Helper()
+	got := run(t, flags...)
+	got.wantExit(t, 0)
+	var list advice
+	got.decode(t, &list)
 	count := map[string]int{}
 	for _, rtt := range list.Items[0].Facts.RTTs {
 		want := injected.between(rtt.From, rtt.To)
@@ -106,21 +113,22 @@ func compareDistances(t *testing.T, injected triangle, loaded bool, list advice)
 		switch off := math.Abs(float64(got - want)); {
 		case rtt.Method == "metric":
 		case rtt.Unreliable && !loaded && rtt.Method == "connect":
-			t.Errorf("nothing else goes on, and it is not to be relied upon: %s", line)
+			faults = append(faults, "nothing else goes on, and it is not to be relied upon: "+line)
 		case rtt.Unreliable:
 		case off > max(0.15*float64(want), float64(2*time.Millisecond)):
-			t.Errorf("too far off: %s", line)
+			faults = append(faults, "too far off: "+line)
 		}
 		count[rtt.Method]++
+	}
+	if count["connect"] != 6 || count["readindex"] != 2 {
+		t.Errorf("measured %v, want each pair both ways by connects, and two by reads", count)
 	}
 	for _, m := range list.Items[0].Facts.Members { // the line that each logged when it started
 		if got := m.Logged["heartbeat-interval"].Value; got != "100" {
 			t.Errorf("%s logged heartbeat-interval %q", m.Name, got)
 		}
 	}
-	if count["connect"] != 6 || count["readindex"] != 2 {
-		t.Errorf("measured %v, want each pair both ways by connects, and two by reads", count)
-	}
+	return faults
 }
 
 func (d triangle) between(a, b string) time.Duration {
