@@ -28,7 +28,7 @@ func (c *Client) TimeReads(ctx context.Context, n int) (linearizable, serializab
 			var asked time.Duration
 			if asked, err = c.timeRead(ctx, false); err == nil {
 				linearizable, serializable = append(linearizable, asked), append(serializable, own)
-				pause(ctx, rand.N(asked))
+				pause(ctx, rand.N(asked+1))
 				continue
 			}
 		}
