@@ -24,7 +24,7 @@ func TestParseStarted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close() //nolint:errcheck // it was only read
+	defer file.Close()
 	got, err := ParseStarted(file)
 	if err != nil {
 		t.Fatal(err)

@@ -67,8 +67,11 @@ func compareLooks(ctx context.Context, plugin string, rounds int, how string, ur
 		for _, times := range alone {
 			slowest = max(slowest, median(times))
 		}
-		fmt.Printf("%s of three members, %s: %s; of the slowest alone: %s; ratio %.2f (asked: at most 1.5)\n",
+		_, err := fmt.Fprintf(os.Stdout, "%s of three members, %s: %s; of the slowest alone: %s; ratio %.2f (asked: at most 1.5)\n",
 			args[0], how, median(all).Round(time.Millisecond), slowest.Round(time.Millisecond), float64(median(all))/float64(slowest))
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

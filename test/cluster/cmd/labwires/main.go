@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command labwires holds up and loses what test nodes send to one another. It runs in
 // the network of a cluster's lab and takes requests on a Unix socket:
 //
