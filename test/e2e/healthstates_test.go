@@ -12,6 +12,9 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/test/cluster"
 )
 
+// The states of this file are made after TestHealthOfAHealthyCluster has looked, by the file's
+// name: API servers that were just restarted can't count their objects for a while (H54).
+
 // TestHealthOfOtherSettings changes what administrators change by hand, each in the manifest of
 // one node: a member's timeouts, which etcd an API server has, and who compacts. What is not in
 // effect yet is found as well.
