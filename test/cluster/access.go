@@ -74,16 +74,25 @@ func (c *Cluster) startBalancer(ctx context.Context) error {
 	if slices.ContainsFunc(pids, func(pid int) bool { return programName(pid) == "apibalancer" }) {
 		return nil
 	}
-	program := filepath.Join(c.dir, "apibalancer")
-	build := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/kubectl-etcd/kubectl-etcd/test/cluster/cmd/apibalancer")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
-	if _, err := output(build); err != nil {
-		return fmt.Errorf("build load balancer: %w", err)
+	program, err := c.buildHelper(ctx, "apibalancer")
+	if err != nil {
+		return err
 	}
 	if err := c.launchBalancer(ctx, program); err != nil {
 		return fmt.Errorf("start load balancer: %w", err)
 	}
 	return nil
+}
+
+// buildHelper builds a program of test/cluster/cmd that runs in the lab.
+func (c *Cluster) buildHelper(ctx context.Context, name string) (string, error) {
+	program := filepath.Join(c.dir, name)
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/kubectl-etcd/kubectl-etcd/test/cluster/cmd/"+name)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+	if _, err := output(build); err != nil {
+		return "", fmt.Errorf("build %s: %w", name, err)
+	}
+	return program, nil
 }
 
 func (c *Cluster) launchBalancer(ctx context.Context, program string) error {
