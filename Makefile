@@ -10,7 +10,7 @@ NODES   ?= 3
 TESTCLUSTER = bin/testcluster
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-unit test-e2e test-azure soak lint bench demo clean image test-cluster-tool cluster cluster-kubeconfig cluster-certs cluster-shell cluster-down cluster-load
+.PHONY: help build test test-unit test-e2e test-azure soak lint bench demo clean image test-cluster-tool cluster cluster-kubeconfig cluster-certs cluster-shell cluster-down cluster-load cluster-line
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ cluster-shell: test-cluster-tool ## a root shell on one of its nodes (NODE=node0
 
 cluster-load: test-cluster-tool ## write to it as Kubernetes does (RATE=50, DURATION=1m)
 	@$(TESTCLUSTER) load --cluster '$(CLUSTER)' --rate '$(or $(RATE),50)' --duration '$(or $(DURATION),1m)'
+
+cluster-line: test-cluster-tool ## make the line between two of its nodes longer or worse (A=node0 B=node1 RTT=20ms JITTER=2ms LOSS=1, in percent); without figures, undo it
+	@$(TESTCLUSTER) line '$(or $(A),node0)' '$(or $(B),node1)' --cluster '$(CLUSTER)' $(if $(RTT),--rtt '$(RTT)') $(if $(JITTER),--jitter '$(JITTER)') $(if $(LOSS),--loss '$(LOSS)')
 
 cluster-down: test-cluster-tool ## remove it and everything of it
 	@$(TESTCLUSTER) down --cluster '$(CLUSTER)'

@@ -145,6 +145,32 @@ func TestClusterLevers(t *testing.T) {
 		}
 		ready(t, c)
 	})
+	t.Run("a longer line", func(t *testing.T) {
+		const rtt = 50 * time.Millisecond
+		line(t, c, n0, n1, cluster.Line{RTT: rtt})
+		line(t, c, n1, n2, cluster.Line{RTT: rtt, Jitter: 5 * time.Millisecond, Loss: 1})
+		took := connectTime(t, n0, n1)
+		t.Logf("a connection takes %s", took)
+		if took < rtt {
+			t.Errorf("a connection takes %s over a line of %s", took, rtt)
+		}
+		if !etcdServes(t, n2, n1) {
+			t.Error("etcd does not serve over a long line")
+		}
+		ready(t, c)
+		pull(t, n1.Stop, cluster.Machine)
+		pull(t, n1.Start, cluster.Machine)
+		ready(t, c)
+		if took := connectTime(t, n0, n1); took < rtt {
+			t.Errorf("the node was started again, and a connection takes %s", took)
+		}
+		line(t, c, n1, n2, cluster.Line{})
+		line(t, c, n0, n1, cluster.Line{})
+		if took := connectTime(t, n0, n1); took > rtt {
+			t.Errorf("a connection takes %s over the plain line", took)
+		}
+		line(t, c, n0, n2, cluster.Line{RTT: rtt}) // down finds it so
+	})
 	t.Run("freeze and thaw a node", func(t *testing.T) {
 		pull(t, n2.Freeze, cluster.Machine)
 		if etcdServes(t, n0, n2) {
@@ -270,6 +296,27 @@ func says(t *testing.T, n *cluster.Node, script string) bool {
 func connects(t *testing.T, from, to *cluster.Node, port int) bool {
 	t.Helper()
 	return says(t, from, fmt.Sprintf("timeout 5 bash -c '</dev/tcp/%s/%d' 2>/dev/null", to.IP, port))
+}
+
+func line(t *testing.T, c *cluster.Cluster, a, b *cluster.Node, l cluster.Line) {
+	t.Helper()
+	if err := c.Line(t.Context(), a, b, l); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// connectTime is the least that from takes to connect to etcd of to, and bash with it.
+func connectTime(t *testing.T, from, to *cluster.Node) time.Duration {
+	t.Helper()
+	out := must(t, from, fmt.Sprintf(`
+		for i in 1 2 3 4 5 6; do
+			began=$(date +%%s%%N); : </dev/tcp/%s/2380; echo $(($(date +%%s%%N) - began))
+		done | sort -n | head -1`, to.IP))
+	nanoseconds, err := strconv.ParseInt(strings.TrimSpace(out), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(nanoseconds)
 }
 
 // etcdServes reports whether the etcd of to answers a read asked from from.

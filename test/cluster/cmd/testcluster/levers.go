@@ -81,3 +81,29 @@ func newMendCommand(o *options) *cobra.Command {
 		},
 	}
 }
+
+func newLineCommand(o *options) *cobra.Command {
+	var line cluster.Line
+	c := &cobra.Command{
+		Use: "line NODE OTHER", Short: "Make the line between two nodes longer or worse; without flags, undo it", Args: cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			up, err := o.open()
+			if err != nil {
+				return err
+			}
+			a, err := up.Node(args[0])
+			if err != nil {
+				return err
+			}
+			b, err := up.Node(args[1])
+			if err != nil {
+				return err
+			}
+			return up.Line(c.Context(), a, b, line)
+		},
+	}
+	c.Flags().DurationVar(&line.RTT, "rtt", 0, "what a round trip takes longer; half of it each way")
+	c.Flags().DurationVar(&line.Jitter, "jitter", 0, "what that half differs by, at most, earlier or later")
+	c.Flags().Float64Var(&line.Loss, "loss", 0, "percent of the packets that are lost, each way")
+	return c
+}

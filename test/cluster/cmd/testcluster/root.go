@@ -41,7 +41,7 @@ func newRootCommand() *cobra.Command {
 	for _, lever := range partLevers() {
 		root.AddCommand(newPartCommand(o, lever))
 	}
-	root.AddCommand(newCutCommand(o), newUnplugCommand(o), newMendCommand(o))
+	root.AddCommand(newCutCommand(o), newUnplugCommand(o), newMendCommand(o), newLineCommand(o))
 	return root
 }
 
