@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/health"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/tune"
 )
@@ -84,23 +85,38 @@ func tuneSettings(settings discover.Settings) tune.Settings {
 	return list
 }
 
-// enoughSyncs is of how many observations a p99 is told.
-const enoughSyncs = 100
+// enoughSyncs is of how many observations a p99 is told, someSyncs of how many a median.
+const (
+	enoughSyncs = 100
+	someSyncs   = 10
+)
 
 // diskTime is the p99 of the sample, else, where too little was written in it, of all the
-// process's time. Below the histogram's first edge nothing is told apart: that edge it is.
+// process's time; or the median of those few, where that is worse: a slow disk is one of few
+// writes. Below the histogram's first edge nothing is told apart: that edge it is.
 func diskTime(m health.Member, name string) tune.Fact[time.Duration] {
 	if !m.Now.Known() {
 		return tune.Unknown[time.Duration](m.Now.Because)
 	}
-	q, ok := m.Now.Value.Quantile(0.99, m.Before.Value, name)
-	if !ok || q.Count < enoughSyncs {
-		q, ok = m.Now.Value.Quantile(0.99, nil, name)
+	sample, ok := m.Now.Value.Quantile(0.99, m.Before.Value, name)
+	if ok && sample.Count >= enoughSyncs {
+		return tune.Known(atLeastEdge(sample))
 	}
-	if !ok || q.Count < enoughSyncs {
+	all, ok := m.Now.Value.Quantile(0.99, nil, name)
+	if !ok || all.Count < enoughSyncs {
 		return tune.Unknown[time.Duration]("it has not written enough yet to tell")
 	}
-	return tune.Known(time.Duration(max(q.Value, q.Least) * float64(time.Second)))
+	worst := atLeastEdge(all)
+	if sample.Count >= someSyncs {
+		if median, ok := m.Now.Value.Quantile(0.5, m.Before.Value, name); ok {
+			worst = max(worst, atLeastEdge(median))
+		}
+	}
+	return tune.Known(worst)
+}
+
+func atLeastEdge(q etcd.Quantile) time.Duration {
+	return time.Duration(max(q.Value, q.Least) * float64(time.Second))
 }
 
 func tuneReads(m health.Member) tune.Reads {
