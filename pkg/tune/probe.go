@@ -95,23 +95,16 @@ const leastNoise = 2 * time.Millisecond
 // told from the quickest: others waited for reads that were under way already (server/v3
 // etcdserver asks the leader for one batch after the other), or for entries that the member
 // had yet to write. On a Kubernetes control plane that is most of them.
-func (r Reads) consensus() time.Duration { return quick(r.Linearizable) - quick(r.Serializable) }
+func (r Reads) consensus() time.Duration { return r.Linearizable[0] - r.Serializable[0] }
 
-// noise is how far consensus may be off, 19 times in 20.
+// noise is how far consensus may be off, 15 times in 16.
 func (r Reads) noise() time.Duration {
-	return together(quickSpread(r.Linearizable), quickSpread(r.Serializable))
+	return together(unmet(r.Linearizable), unmet(r.Serializable))
 }
 
-// quick is what one read in ten does not take.
-func quick(sorted []time.Duration) time.Duration { return sorted[len(sorted)/10] }
-
-// quickSpread is how far quick may be off: half of what lies between the ranks that hold the
-// true one 19 times in 20, however the times are distributed.
-func quickSpread(sorted []time.Duration) time.Duration {
-	n := len(sorted)
-	ranks := int(math.Ceil(2 * math.Sqrt(0.1*0.9*float64(n))))
-	return (sorted[min(n/10+ranks, n-1)] - sorted[max(n/10-ranks, 0)]) / 2
-}
+// unmet is how much quicker than the quickest a read may be that waits for nothing: of evenly
+// spread waits the first of 40 is more than what lies between it and the fifth once in 16.
+func unmet(sorted []time.Duration) time.Duration { return sorted[len(sorted)/10] - sorted[0] }
 
 // spread is how far the median of sorted may be off, 19 times in 20: the true one lies
 // between the values whose ranks are a root of the number away from the middle, however
