@@ -358,8 +358,20 @@ func arrange(overview etcd.Overview, sources []Source, members []Member) []Membe
 			}
 		}
 		arranged[i].View = view
+		arranged[i].quota()
 	}
 	return arranged
+}
+
+// quota is what its metrics show, where its answer does not tell it: before 3.6. Without them
+// it is what its pod is set to, else etcd's default.
+func (m *Member) quota() {
+	if m.View.Status != nil && m.View.Status.DBSizeQuota != 0 {
+		return
+	}
+	if shown, ok := m.Now.Value.Value("etcd_server_quota_backend_bytes"); ok && shown != 0 {
+		m.View.Quota = int64(shown)
+	}
 }
 
 // nobody is a member of the list that no way leads to.

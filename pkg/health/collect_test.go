@@ -92,6 +92,28 @@ func whole(t *testing.T, m Member) {
 	}
 }
 
+// TestQuotaOfOlderVersions: before 3.6 a member's answer does not tell its quota, and without
+// a pod nothing else does but its metrics.
+func TestQuotaOfOlderVersions(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		status etcd.Status
+		page   string
+		want   int64
+	}{
+		{"shown", etcd.Status{Version: "3.5.26"}, "etcd_server_quota_backend_bytes 8.589934592e+09\n", 8 << 30},
+		{"none", etcd.Status{Version: "3.5.26"}, "etcd_server_quota_backend_bytes -1\n", -1},
+		{"not shown", etcd.Status{Version: "3.5.26"}, "x 1\n", etcd.DefaultQuota},
+		{"answered", etcd.Status{Version: "3.7.3", DBSizeQuota: etcd.DefaultQuota}, "etcd_server_quota_backend_bytes 1\n", etcd.DefaultQuota},
+	} {
+		view := etcd.MemberView{Source: "a", Status: &c.status, Quota: etcd.DefaultQuota}
+		got := arrange(etcd.Overview{Members: []etcd.MemberView{view}}, []Source{{Source: etcd.Source{Name: "a"}}}, []Member{member("", c.page)})
+		if got[0].View.Quota != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got[0].View.Quota, c.want)
+		}
+	}
+}
+
 // TestPending: what the process runs with counts, and where the spec says otherwise it waits
 // for a restart.
 func TestPending(t *testing.T) {
