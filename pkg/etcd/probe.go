@@ -15,18 +15,19 @@ import (
 
 // TimeReads times n small reads of each kind through the member, by turns over the open
 // connection, and gives the times sorted. A linearizable read asks the leader and a quorum;
-// a serializable one is the member's own. It ends early, with what there is, when ctx does.
-func (c *Client) TimeReads(ctx context.Context, n int) (linearizable, serializable []time.Duration, err error) {
+// a serializable one is the member's own. It ends early, with what there is, when ctx does, or
+// when one read takes longer than limit.
+func (c *Client) TimeReads(ctx context.Context, n int, limit time.Duration) (linearizable, serializable []time.Duration, err error) {
 	for range n + 1 { // the first ones warm up
-		own, err := c.timeRead(ctx, true)
+		own, err := c.timeRead(ctx, limit, true)
 		if err == nil {
 			var asked time.Duration
-			if asked, err = c.timeRead(ctx, false); err == nil {
+			if asked, err = c.timeRead(ctx, limit, false); err == nil {
 				linearizable, serializable = append(linearizable, asked), append(serializable, own)
 				continue
 			}
 		}
-		if len(linearizable) > 0 && ctx.Err() != nil {
+		if len(linearizable) > 0 && errors.Is(err, context.DeadlineExceeded) {
 			break
 		}
 		return nil, nil, fmt.Errorf("time reads: %w", err)
@@ -39,7 +40,9 @@ func (c *Client) TimeReads(ctx context.Context, n int) (linearizable, serializab
 	return linearizable, serializable, nil
 }
 
-func (c *Client) timeRead(ctx context.Context, serializable bool) (time.Duration, error) {
+func (c *Client) timeRead(ctx context.Context, limit time.Duration, serializable bool) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	began := time.Now()
 	_, err := pb.NewKVClient(c.raw.ActiveConnection()).Range(ctx, &pb.RangeRequest{Key: []byte("health"), CountOnly: true, Serializable: serializable})
 	return time.Since(began), err

@@ -92,6 +92,41 @@ func whole(t *testing.T, m Member) {
 	}
 }
 
+// TestFrozenMember: one that answers and then freezes takes no more time than one that is
+// silent from the beginning, however much a far one may take for all its reads.
+func TestFrozenMember(t *testing.T) {
+	cluster := etcdtest.Start(t, 1, etcdtest.Options{})
+	line := etcdtest.NewLine(cluster.Members[0].Addr())
+	defer line.Release()
+	endpoint := cluster.Members[0].Endpoint()
+	endpoint.Dial = line.Dial
+	client := cluster.OpenWith(endpoint, cluster.ClientOptions())
+	sources := sourcesOf(cluster)
+	sources.Timeout, sources.ReadTime = time.Second, time.Minute
+	source := &sources.Members[0]
+	source.Client, source.Source.Reader = client, freezing{client, line}
+	began := time.Now()
+	facts := Collect(t.Context(), sources)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if got := facts.Members[0].Reads; got.Because != "no answer in time" {
+		t.Errorf("reads: %+v", got)
+	}
+}
+
+// freezing holds the line once Status was answered.
+type freezing struct {
+	*etcd.Client
+	line *etcdtest.Line
+}
+
+func (f freezing) Status(ctx context.Context) (etcd.Status, error) {
+	status, err := f.Client.Status(ctx)
+	f.line.Hold()
+	return status, err
+}
+
 // TestQuotaOfOlderVersions: before 3.6 a member's answer does not tell its quota, and without
 // a pod nothing else does but its metrics.
 func TestQuotaOfOlderVersions(t *testing.T) {
