@@ -23,8 +23,9 @@ import (
 // kubeHealth looks at the API server's side of one etcd cluster.
 type kubeHealth struct {
 	*kubeTarget
-	reach *reach
-	deep  bool
+	reach   *reach
+	deep    bool
+	timeout time.Duration // of one member
 }
 
 // look asks everything at once.
@@ -201,7 +202,7 @@ func (k *kubeHealth) readKeys(ctx context.Context, found *health.Kubernetes) {
 	if !k.deep {
 		return
 	}
-	client := k.reach.reader(ctx)
+	client := k.reach.reader(ctx, k.timeout)
 	if client == nil {
 		const why = "no member could be read: it wants a certificate, or does not answer"
 		found.Encryption, found.Large = health.Unknown[health.Encryption](why), health.Unknown[[]health.Object](why)
@@ -216,14 +217,16 @@ func (k *kubeHealth) readKeys(ctx context.Context, found *health.Kubernetes) {
 	found.Large, found.Counts = health.Largest(ctx, client, prefix)
 }
 
-// reader is a member that answers; a follower, if one does. Nil: none does.
-func (r *reach) reader(ctx context.Context) *etcd.Client {
+// reader is a member that answers in time; a follower, if one does. Nil: none does.
+func (r *reach) reader(ctx context.Context, timeout time.Duration) *etcd.Client {
 	var leader *etcd.Client
 	for _, client := range r.clients {
 		if client == nil {
 			continue
 		}
-		status, err := client.Status(ctx)
+		bounded, cancel := context.WithTimeout(ctx, timeout)
+		status, err := client.Status(bounded)
+		cancel()
 		switch {
 		case err != nil || status.Learner:
 		case status.Leader == status.MemberID:
