@@ -1,11 +1,13 @@
 package cmd
 
 import (
+	"errors"
 	"testing"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
 )
@@ -32,5 +34,14 @@ func TestReaderPassesAFrozenMember(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Error("it waits for the frozen one")
+	}
+}
+
+// TestUnreachedClusterIsShown: one that no way leads to has its rows, and no clients.
+func TestUnreachedClusterIsShown(t *testing.T) {
+	cluster := discover.Cluster{Name: "events", Pods: []discover.Pod{{Name: "etcd-0"}, {Name: "etcd-1"}}}
+	r := unreachedCluster(cluster, errors.New("no certificate"))
+	if sources := r.memberSources(); len(sources) != 2 || sources[1].Client != nil {
+		t.Errorf("%+v", sources)
 	}
 }
