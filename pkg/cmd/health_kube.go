@@ -131,7 +131,7 @@ func (k *kubeHealth) jobs(ctx context.Context) health.Fact[[]health.BackupJob] {
 	}
 	var found []health.BackupJob
 	for i := range crons.Items {
-		if job := &crons.Items[i]; backsUp(job.Name, &job.Spec.JobTemplate.Spec.Template.Spec) {
+		if job := &crons.Items[i]; !isOff(job) && backsUp(job.Name, &job.Spec.JobTemplate.Spec.Template.Spec) {
 			found = append(found, cronBackup(job))
 		}
 	}
@@ -140,6 +140,9 @@ func (k *kubeHealth) jobs(ctx context.Context) health.Fact[[]health.BackupJob] {
 		return health.Unknown[[]health.BackupJob](whyNot("pods", err))
 	}
 	for i := range agents.Items {
+		if phase := agents.Items[i].Status.Phase; phase == corev1.PodFailed || phase == corev1.PodSucceeded {
+			continue // it was evicted, and another stands in for it
+		}
 		found = append(found, agentBackup(&agents.Items[i], time.Now()))
 	}
 	return health.Known(found)
@@ -158,6 +161,9 @@ func agentBackup(pod *corev1.Pod, now time.Time) health.BackupJob {
 	}
 	return job
 }
+
+// isOff: it is suspended, and so neither a backup nor late.
+func isOff(job *batchv1.CronJob) bool { return job.Spec.Suspend != nil && *job.Spec.Suspend }
 
 // backsUp: a container of it is about etcd, and about saving it.
 func backsUp(name string, spec *corev1.PodSpec) bool {
