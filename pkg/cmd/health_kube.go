@@ -23,8 +23,9 @@ import (
 // kubeHealth looks at the API server's side of one etcd cluster.
 type kubeHealth struct {
 	*kubeTarget
-	reach *reach
-	deep  bool
+	reach   *reach
+	deep    bool
+	timeout time.Duration // of one member
 }
 
 // look asks everything at once.
@@ -130,7 +131,7 @@ func (k *kubeHealth) jobs(ctx context.Context) health.Fact[[]health.BackupJob] {
 	}
 	var found []health.BackupJob
 	for i := range crons.Items {
-		if job := &crons.Items[i]; backsUp(job.Name, &job.Spec.JobTemplate.Spec.Template.Spec) {
+		if job := &crons.Items[i]; !isOff(job) && backsUp(job.Name, &job.Spec.JobTemplate.Spec.Template.Spec) {
 			found = append(found, cronBackup(job))
 		}
 	}
@@ -139,6 +140,9 @@ func (k *kubeHealth) jobs(ctx context.Context) health.Fact[[]health.BackupJob] {
 		return health.Unknown[[]health.BackupJob](whyNot("pods", err))
 	}
 	for i := range agents.Items {
+		if phase := agents.Items[i].Status.Phase; phase == corev1.PodFailed || phase == corev1.PodSucceeded {
+			continue // it was evicted, and another stands in for it
+		}
 		found = append(found, agentBackup(&agents.Items[i], time.Now()))
 	}
 	return health.Known(found)
@@ -157,6 +161,9 @@ func agentBackup(pod *corev1.Pod, now time.Time) health.BackupJob {
 	}
 	return job
 }
+
+// isOff: it is suspended, and so neither a backup nor late.
+func isOff(job *batchv1.CronJob) bool { return job.Spec.Suspend != nil && *job.Spec.Suspend }
 
 // backsUp: a container of it is about etcd, and about saving it.
 func backsUp(name string, spec *corev1.PodSpec) bool {
@@ -201,7 +208,7 @@ func (k *kubeHealth) readKeys(ctx context.Context, found *health.Kubernetes) {
 	if !k.deep {
 		return
 	}
-	client := k.reach.reader(ctx)
+	client := k.reach.reader(ctx, k.timeout)
 	if client == nil {
 		const why = "no member could be read: it wants a certificate, or does not answer"
 		found.Encryption, found.Large = health.Unknown[health.Encryption](why), health.Unknown[[]health.Object](why)
@@ -216,14 +223,16 @@ func (k *kubeHealth) readKeys(ctx context.Context, found *health.Kubernetes) {
 	found.Large, found.Counts = health.Largest(ctx, client, prefix)
 }
 
-// reader is a member that answers; a follower, if one does. Nil: none does.
-func (r *reach) reader(ctx context.Context) *etcd.Client {
+// reader is a member that answers in time; a follower, if one does. Nil: none does.
+func (r *reach) reader(ctx context.Context, timeout time.Duration) *etcd.Client {
 	var leader *etcd.Client
 	for _, client := range r.clients {
 		if client == nil {
 			continue
 		}
-		status, err := client.Status(ctx)
+		bounded, cancel := context.WithTimeout(ctx, timeout)
+		status, err := client.Status(bounded)
+		cancel()
 		switch {
 		case err != nil || status.Learner:
 		case status.Leader == status.MemberID:

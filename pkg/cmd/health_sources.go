@@ -24,7 +24,7 @@ func (o *healthOptions) sources(r *reach) health.Sources {
 	}
 	s.Members = r.memberSources()
 	if r.kube != nil {
-		k := &kubeHealth{kubeTarget: r.kube, reach: r, deep: o.deep}
+		k := &kubeHealth{kubeTarget: r.kube, reach: r, deep: o.deep, timeout: o.timeout}
 		s.Kubernetes = k.look
 	}
 	return s

@@ -265,6 +265,7 @@ func unreachedCluster(cluster discover.Cluster, err error) *reach {
 		source := podSource(pod)
 		source.Err = err
 		r.sources = append(r.sources, source)
+		r.clients = append(r.clients, nil)
 	}
 	return r
 }

@@ -120,18 +120,30 @@ type Quantile struct {
 // was observed since before; nil: since the process began. ok is false where nothing was.
 func (m *Metrics) Quantile(q float64, before *Metrics, name string, labels ...string) (_ Quantile, ok bool) {
 	buckets := m.buckets(name, labels)
-	earlier := before.buckets(name, labels)
-	for i := range buckets {
-		j := slices.IndexFunc(earlier, func(b bucket) bool { return b.edge == buckets[i].edge })
-		if j >= 0 && earlier[j].count <= buckets[i].count { // more earlier: the process is another
-			buckets[i].count -= earlier[j].count
-		}
-	}
+	subtract(buckets, before.buckets(name, labels))
 	if len(buckets) == 0 || buckets[len(buckets)-1].count == 0 {
 		return Quantile{}, false
 	}
 	total := buckets[len(buckets)-1].count
 	return Quantile{Value: interpolate(buckets, q*float64(total)), Count: total, Least: buckets[0].edge}, true
+}
+
+// subtract takes out of buckets what they held earlier; where any held more then, the process
+// is another, and all that is in them was observed since.
+func subtract(buckets, earlier []bucket) {
+	then := make([]uint64, len(buckets))
+	for i, b := range buckets {
+		j := slices.IndexFunc(earlier, func(e bucket) bool { return e.edge == b.edge })
+		if j < 0 {
+			continue
+		}
+		if then[i] = earlier[j].count; then[i] > b.count {
+			return
+		}
+	}
+	for i := range buckets {
+		buckets[i].count -= then[i]
+	}
 }
 
 // bucket is the number of observations up to edge.

@@ -65,6 +65,12 @@ func TestQuantile(t *testing.T) {
 	if got, ok := m.Quantile(0.5, restarted, "h"); !ok || got.Count != 20 {
 		t.Errorf("after a restart: %+v, %t", got, ok)
 	}
+	// The process before had slow ones alone, and fewer quick ones than this one has by now.
+	slow := page(t, "# TYPE h histogram\nh_bucket{le=\"1\"} 10\nh_bucket{le=\"2\"} 19\nh_bucket{le=\"4\"} 19\nh_bucket{le=\"+Inf\"} 30\nh_count 30\n")
+	quick := page(t, "# TYPE h histogram\nh_bucket{le=\"1\"} 20\nh_bucket{le=\"2\"} 20\nh_bucket{le=\"4\"} 20\nh_bucket{le=\"+Inf\"} 20\nh_count 20\n")
+	if got, ok := quick.Quantile(0.99, slow, "h"); !ok || got.Count != 20 || got.Value > 1 {
+		t.Errorf("after a restart, of a process that was slow: %+v, %t", got, ok)
+	}
 	if _, ok := m.Quantile(0.5, m, "h"); ok {
 		t.Error("nothing was observed since, and there is a quantile")
 	}

@@ -142,7 +142,7 @@ func TestScan(t *testing.T) {
 	if n, err := client.Count(ctx, "/r/"); err != nil || n != 25 {
 		t.Errorf("there are %d, %v", n, err)
 	}
-	linearizable, serializable, err := client.TimeReads(ctx, 30)
+	linearizable, serializable, err := client.TimeReads(ctx, 30, 20*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

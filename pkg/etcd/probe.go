@@ -16,23 +16,24 @@ import (
 
 // TimeReads times n small reads of each kind through the member, by turns over the open
 // connection, and gives the times sorted. A linearizable read asks the leader and a quorum;
-// a serializable one is the member's own. It ends early, with what there is, when ctx does.
+// a serializable one is the member's own. It ends early, with what there is, when ctx does, or
+// when one read takes longer than limit.
 //
 // A busy member asks the leader for one batch of reads after the other. A read that came
 // right after another's end would just miss the next batch each time, and wait for two; so
 // there are pauses, each of a random part of the last read's time.
-func (c *Client) TimeReads(ctx context.Context, n int) (linearizable, serializable []time.Duration, err error) {
+func (c *Client) TimeReads(ctx context.Context, n int, limit time.Duration) (linearizable, serializable []time.Duration, err error) {
 	for range n + 1 { // the first ones warm up
-		own, err := c.timeRead(ctx, true)
+		own, err := c.timeRead(ctx, limit, true)
 		if err == nil {
 			var asked time.Duration
-			if asked, err = c.timeRead(ctx, false); err == nil {
+			if asked, err = c.timeRead(ctx, limit, false); err == nil {
 				linearizable, serializable = append(linearizable, asked), append(serializable, own)
 				pause(ctx, rand.N(asked+1))
 				continue
 			}
 		}
-		if len(linearizable) > 0 && ctx.Err() != nil {
+		if len(linearizable) > 0 && errors.Is(err, context.DeadlineExceeded) {
 			break
 		}
 		return nil, nil, fmt.Errorf("time reads: %w", err)
@@ -52,7 +53,9 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (c *Client) timeRead(ctx context.Context, serializable bool) (time.Duration, error) {
+func (c *Client) timeRead(ctx context.Context, limit time.Duration, serializable bool) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	began := time.Now()
 	_, err := pb.NewKVClient(c.raw.ActiveConnection()).Range(ctx, &pb.RangeRequest{Key: []byte("health"), CountOnly: true, Serializable: serializable})
 	return time.Since(began), err

@@ -23,7 +23,8 @@ const settleEvery = time.Second
 type Sources struct {
 	Members []Source
 	Timeout time.Duration // of what one member may take for one question
-	// ReadTime is what a member that answers may take for all its timed reads; 0: Timeout.
+	// ReadTime is what a member that answers may take for all its timed reads, for each of them
+	// Timeout; 0: for all of them, too.
 	ReadTime time.Duration
 	Sample   time.Duration // between the two looks at counts; 0: there is one
 	Deep     bool          // ask the costly questions too
@@ -107,7 +108,7 @@ func look(ctx context.Context, source Source, timeout, readTime time.Duration) M
 		}
 		ctx, cancel := context.WithTimeout(ctx, readTime)
 		defer cancel()
-		m.Reads = source.reads(ctx)
+		m.Reads = source.reads(ctx, timeout)
 	})
 	asked.Wait()
 	m.settings(source)
@@ -130,7 +131,7 @@ func fetch[T any](ctx context.Context, page func(context.Context, string) (etcd.
 // because is err in few words.
 func because(ctx context.Context, err error) string {
 	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return "no answer in time"
 	case errors.Is(err, errNoWay):
 		return errNoWay.Error()
@@ -217,11 +218,11 @@ func (s Source) status(ctx context.Context) []etcd.Status {
 	return []etcd.Status{status}
 }
 
-func (s Source) reads(ctx context.Context) Fact[Reads] {
+func (s Source) reads(ctx context.Context, limit time.Duration) Fact[Reads] {
 	if s.Client == nil {
 		return Unknown[Reads](errNoWay.Error())
 	}
-	linearizable, serializable, err := s.Client.TimeReads(ctx, timedReads)
+	linearizable, serializable, err := s.Client.TimeReads(ctx, timedReads, limit)
 	if err != nil {
 		return Unknown[Reads](because(ctx, err))
 	}
@@ -271,8 +272,20 @@ func arrange(overview etcd.Overview, sources []Source, members []Member) []Membe
 			}
 		}
 		arranged[i].View = view
+		arranged[i].quota()
 	}
 	return arranged
+}
+
+// quota is what its metrics show, where its answer does not tell it: before 3.6. Without them
+// it is what its pod is set to, else etcd's default.
+func (m *Member) quota() {
+	if m.View.Status != nil && m.View.Status.DBSizeQuota != 0 {
+		return
+	}
+	if shown, ok := m.Now.Value.Value("etcd_server_quota_backend_bytes"); ok && shown != 0 {
+		m.View.Quota = int64(shown)
+	}
 }
 
 // nobody is a member of the list that no way leads to.

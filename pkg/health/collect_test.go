@@ -92,6 +92,63 @@ func whole(t *testing.T, m Member) {
 	}
 }
 
+// TestFrozenMember: one that answers and then freezes takes no more time than one that is
+// silent from the beginning, however much a far one may take for all its reads.
+func TestFrozenMember(t *testing.T) {
+	cluster := etcdtest.Start(t, 1, etcdtest.Options{})
+	line := etcdtest.NewLine(cluster.Members[0].Addr())
+	defer line.Release()
+	endpoint := cluster.Members[0].Endpoint()
+	endpoint.Dial = line.Dial
+	client := cluster.OpenWith(endpoint, cluster.ClientOptions())
+	sources := sourcesOf(cluster)
+	sources.Timeout, sources.ReadTime = time.Second, time.Minute
+	source := &sources.Members[0]
+	source.Client, source.Source.Reader = client, freezing{client, line}
+	began := time.Now()
+	facts := Collect(t.Context(), sources)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if got := facts.Members[0].Reads; got.Because != "no answer in time" {
+		t.Errorf("reads: %+v", got)
+	}
+}
+
+// freezing holds the line once Status was answered.
+type freezing struct {
+	*etcd.Client
+	line *etcdtest.Line
+}
+
+func (f freezing) Status(ctx context.Context) (etcd.Status, error) {
+	status, err := f.Client.Status(ctx)
+	f.line.Hold()
+	return status, err
+}
+
+// TestQuotaOfOlderVersions: before 3.6 a member's answer does not tell its quota, and without
+// a pod nothing else does but its metrics.
+func TestQuotaOfOlderVersions(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		status etcd.Status
+		page   string
+		want   int64
+	}{
+		{"shown", etcd.Status{Version: "3.5.26"}, "etcd_server_quota_backend_bytes 8.589934592e+09\n", 8 << 30},
+		{"none", etcd.Status{Version: "3.5.26"}, "etcd_server_quota_backend_bytes -1\n", -1},
+		{"not shown", etcd.Status{Version: "3.5.26"}, "x 1\n", etcd.DefaultQuota},
+		{"answered", etcd.Status{Version: "3.7.3", DBSizeQuota: etcd.DefaultQuota}, "etcd_server_quota_backend_bytes 1\n", etcd.DefaultQuota},
+	} {
+		view := etcd.MemberView{Source: "a", Status: &c.status, Quota: etcd.DefaultQuota}
+		got := arrange(etcd.Overview{Members: []etcd.MemberView{view}}, []Source{{Source: etcd.Source{Name: "a"}}}, []Member{member("", c.page)})
+		if got[0].View.Quota != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got[0].View.Quota, c.want)
+		}
+	}
+}
+
 // TestPending: what the process runs with counts, and where the spec says otherwise it waits
 // for a restart.
 func TestPending(t *testing.T) {

@@ -60,19 +60,24 @@ func (f *Facts) newestMinor() (minor int64) {
 	return minor
 }
 
-// judgeRemoved looks for a flag that some minor refuses: etcd then does not start. kubeadm
-// itself sets snapshot-count, so what 3.8 refuses is no finding before there is a 3.8.
+// judgeRemoved looks for a flag that some minor refuses: etcd then does not start. A member that
+// runs has it from its environment or a file, where etcd passes over what it does not know.
 func judgeRemoved(found *findings, m Member, flag string, minor int64, o *outcome) {
 	refusedBy := int64(0)
 	switch {
 	case strings.HasPrefix(flag, "experimental-"):
 		refusedBy = 7
-	case flag == "snapshot-count" || flag == "max-snapshots":
+	case flag == "max-snapshots" || flag == "v2-deprecation":
 		refusedBy = 8
+	case flag == "snapshot-count": // kubeadm sets it
+		o.shows("%s: --%s stays in 3.8, which was to remove it (etcd #21162)", m.Name(), flag)
+		return
 	default:
 		return
 	}
 	switch {
+	case minor >= refusedBy && m.silent() == "":
+		found.add(Warning, m.Name(), "--%s: 3.%d passes over it, and what it did is off", flag, refusedBy)
 	case minor >= refusedBy:
 		found.add(Critical, m.Name(), "--%s: 3.%d does not start with it", flag, refusedBy)
 	case refusedBy == 8:
@@ -206,9 +211,14 @@ func judgeAgreement(a agreement, members []Member, newest int64, o *outcome) {
 		if version, err := m.version(); err == nil {
 			minor = version.Minor
 		}
+		if a.flag == "feature-gates" && minor > 0 && minor < 6 {
+			continue // it has none yet, but flags of their own
+		}
 		value := a.otherwise(minor)
-		if set, ok := m.Settings.Value[a.flag]; ok {
-			value = a.canonical(set)
+		for _, name := range []string{"experimental-" + a.flag, a.flag} { // the older name, up to 3.6
+			if set, ok := m.Settings.Value[name]; ok {
+				value = a.canonical(set)
+			}
 		}
 		values[value] = append(values[value], m.Name())
 	}

@@ -143,12 +143,13 @@ func versionCases() []checkCase {
 func flagCases() []checkCase {
 	experimental := with(1, "experimental-initial-corrupt-check=true")
 	return []checkCase{
-		{id: "H43", name: "kubeadm's", change: resize(3), level: OK, says: "etcd-node0: --snapshot-count has to go before the upgrade to 3.8"},
-		{id: "H43", name: "gone in 3.7", change: experimental, level: Critical, says: "--experimental-initial-corrupt-check: 3.7 does not start with it (etcd-node1)", mends: "extraArgs"},
+		{id: "H43", name: "kubeadm's", change: resize(3), level: OK, says: "etcd-node0: --snapshot-count stays in 3.8"},
+		{id: "H43", name: "gone in 3.7, and the member runs", change: experimental, level: Warning, says: "--experimental-initial-corrupt-check: 3.7 passes over it, and what it did is off (etcd-node1)", mends: "extraArgs"},
 		{id: "H43", name: "next minor", change: both(experimental, run("3.6.5", "3.6.5", "3.6.5")), level: Warning, says: "the next minor"},
 		{id: "H43", name: "far off", change: both(experimental, run("3.5.26", "3.5.26", "3.5.26")), level: Info, says: "3.7 does not start with it"},
-		{id: "H43", name: "gone in 3.8", change: run("3.8.0", "3.7.3", "3.7.3"), level: Critical, says: "--snapshot-count: 3.8 does not start with it (etcd-node0)"},
-		{id: "H43", name: "it may be why a member is silent", change: both(experimental, func(f *Facts) { kill(f, 1) }), level: Critical, says: "3.7 does not start"},
+		{id: "H43", name: "kubeadm's with 3.8", change: run("3.8.0", "3.8.0", "3.8.0"), level: OK},
+		{id: "H43", name: "gone in 3.8", change: both(with(1, "max-snapshots=5"), run("3.8.0", "3.7.3", "3.8.0")), level: OK, says: "etcd-node1: --max-snapshots has to go before the upgrade to 3.8"},
+		{id: "H43", name: "it may be why a member is silent", change: both(experimental, func(f *Facts) { kill(f, 1) }), level: Critical, says: "--experimental-initial-corrupt-check: 3.7 does not start with it (etcd-node1)", mends: "extraArgs"},
 		{id: "H43", name: "no fsync", change: allWith("unsafe-no-fsync=true"), level: Critical, says: "--unsafe-no-fsync=true: a crash loses data that was acknowledged (etcd-node0, etcd-node1, etcd-node2)"},
 		{id: "H43", name: "fsync", change: allWith("unsafe-no-fsync=false", "pre-vote=true", "max-wals=5"), level: OK},
 		{id: "H43", name: "new cluster", change: with(1, "force-new-cluster=true"), level: Critical, says: "throws the other members out"},
@@ -173,6 +174,10 @@ func driftCases() []checkCase {
 		{id: "H44", name: "gates in another order", level: OK, change: both(allWith("feature-gates=A=true,B=true"), with(1, "feature-gates=B=true,A=true"))},
 		{id: "H44", name: "a default of its version", level: OK, change: with(1, "snapshot-count=")},
 		{id: "H44", name: "of an older one", level: Warning, says: `"100000" of etcd-node1`, change: both(with(1, "snapshot-count="), run("3.5.26", "3.5.26", "3.5.26"))},
+		{id: "H44", name: "kubeadm's upgrade from 3.5", level: OK, says: "3 members run", change: both(run("3.5.26", "3.6.16", "3.6.16"), with(0, "feature-gates=",
+			"experimental-initial-corrupt-check=true", "watch-progress-notify-interval=", "experimental-watch-progress-notify-interval=5s"))},
+		{id: "H44", name: "an older name, another value", level: Warning, says: `"10m0s" of etcd-node0`, change: both(run("3.5.26", "3.6.16", "3.6.16"), with(0,
+			"watch-progress-notify-interval=", "experimental-watch-progress-notify-interval=10m"))},
 		{id: "H44", name: "retention", change: with(1, "auto-compaction-retention=1h"), level: Warning, says: `"1h0m0s" of etcd-node1`},
 		{id: "H44", name: "its own places", level: OK, change: with(1, "data-dir=/data", "cert-file=/pki/1.crt", "initial-cluster=a=b")},
 		{id: "H44", name: "restart pending", level: Info, says: "restart pending: etcd-node1, --heartbeat-interval: 200 ≠ 100", mends: "restart", change: func(f *Facts) {

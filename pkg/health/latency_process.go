@@ -59,8 +59,12 @@ func judgeServerView(f *Facts, limits Limits, o *outcome) {
 		o.unknown("", k.Metrics.Because)
 		return
 	}
-	l := pages{f.earlier(k.Before), k.Metrics.Value, f.Sample}
+	l := pages{f.earlier(k.Before, k.Metrics.Value), k.Metrics.Value, f.Sample}
 	judgeServerRequests(l, limits, o)
+	if f.Sample > 0 && k.Before.Value != nil && l.before == nil {
+		o.unknown("errors", "two API servers answered, or it started anew between the two looks")
+		return
+	}
 	judgeServerErrors(l, limits, o)
 }
 

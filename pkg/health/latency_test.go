@@ -80,6 +80,11 @@ func took(name, labels string, observations ...of) string {
 	return b.String()
 }
 
+// began says on a page when its process did.
+func began(ago time.Duration, page string) string {
+	return page + fmt.Sprintf("process_start_time_seconds %d\n", noon.Add(-ago).Unix())
+}
+
 // lines of a page, for set and setBefore.
 func lines(page string) []string { return strings.Split(strings.TrimSpace(page), "\n") }
 
@@ -237,6 +242,8 @@ func readCases() []checkCase {
 			change: sampled(1, "etcd_server_slow_read_indexes_total 2", "etcd_server_slow_read_indexes_total 6")},
 		{id: "H36", name: "failed", level: Warning, says: "etcd-node2: 1 failed read indexes",
 			change: sampled(2, "etcd_server_read_indexes_failed_total 1", "etcd_server_read_indexes_failed_total 2")},
+		{id: "H36", name: "of another process", level: OK, says: "etcd-node1: its process started anew", change: sampled(1,
+			"etcd_server_slow_read_indexes_total 2", "etcd_server_slow_read_indexes_total 6\n"+began(time.Second, ""))},
 		{id: "H36", name: "silence hides nothing", level: Warning, says: "etcd-node0: it does not answer", change: both(func(f *Facts) { kill(f, 0) },
 			sampled(1, "etcd_server_slow_read_indexes_total 2", "etcd_server_slow_read_indexes_total 6"))},
 		{id: "H36", name: "unknown to this version", change: without("etcd_server_slow_read_indexes_total"), level: OK, says: "this version has no etcd_server_slow_read_indexes_total"},
@@ -309,6 +316,8 @@ func serverViewCases() []checkCase {
 	return []checkCase{
 		{id: "H39", name: "errors", level: Warning, says: "2% of the API server's requests failed", change: serverOf(healthyServerMetrics(), serverMetrics(0.004, 25, 6000))},
 		{id: "H39", name: "errors of long ago", level: OK, says: "errors: 0 of 1000", change: serverOf(serverMetrics(0.004, 900, 5000), serverMetrics(0.004, 900, 6000))},
+		{id: "H39", name: "two API servers behind one address", level: OK, says: "errors: two API servers answered",
+			change: serverOf(began(time.Hour, healthyServerMetrics()), began(24*time.Hour, serverMetrics(0.004, 500, 10000)))},
 		{id: "H39", name: "errors need two looks", change: oneLook, level: OK, says: "errors: needs --sample"},
 		{id: "H39", name: "an older API server", level: OK, says: "errors: this version has no etcd_requests_total",
 			change: serverOf(olderServer, olderServer)},

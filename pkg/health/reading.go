@@ -114,11 +114,17 @@ func (f *Facts) looks(m Member) Fact[looks] {
 		return Unknown[looks]("its metrics were read once")
 	}
 	l.apart = l.now.At.Sub(l.before.At)
-	started, _ := l.now.Value(processStart)
-	if earlier, ok := l.before.Value(processStart); ok && earlier != started {
+	if !sameProcess(l.before, l.now) {
 		return Unknown[looks](restarted)
 	}
 	return Known(l)
+}
+
+// sameProcess tells whether two pages are of one, as far as they show when it began.
+func sameProcess(before, now *etcd.Metrics) bool {
+	earlier, shown := before.Value(processStart)
+	later, _ := now.Value(processStart)
+	return !shown || earlier == later
 }
 
 // change is by how much m's gauge called name rose between the looks; negative: it fell.

@@ -33,7 +33,7 @@ func (f *Facts) metered(o *outcome) []metered {
 			o.unknown(m.Name(), why)
 			continue
 		}
-		read = append(read, metered{m, pages{f.earlier(m.Before), m.Now.Value, f.Sample}})
+		read = append(read, metered{m, pages{f.earlier(m.Before, m.Now.Value), m.Now.Value, f.Sample}})
 	}
 	return read
 }
@@ -47,6 +47,8 @@ func (f *Facts) meteredTwice(o *outcome) []metered {
 			read = append(read, m)
 		case f.Sample > 0 && !m.Before.Known():
 			o.unknown(m.Name(), m.Before.Because)
+		case f.Sample > 0 && m.Before.Value != nil:
+			o.unknown(m.Name(), restarted)
 		default:
 			o.unknown("", lookedOnce)
 		}
@@ -54,9 +56,9 @@ func (f *Facts) meteredTwice(o *outcome) []metered {
 	return read
 }
 
-// earlier is the look before; nil: there was none.
-func (f *Facts) earlier(before Fact[*etcd.Metrics]) *etcd.Metrics {
-	if f.Sample == 0 || !before.Known() {
+// earlier is the look before; nil: there was none, or it was at another process than now's.
+func (f *Facts) earlier(before Fact[*etcd.Metrics], now *etcd.Metrics) *etcd.Metrics {
+	if f.Sample == 0 || !before.Known() || !sameProcess(before.Value, now) {
 		return nil
 	}
 	return before.Value

@@ -3,6 +3,7 @@ package tune
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -121,7 +122,9 @@ func Advise(f Facts, o Options) Advice {
 	a.RTT, a.Fsync = a.network.longest, a.fsync
 	a.judgeTiming()
 	for _, r := range rules(a.minor()) {
-		a.judge(r)
+		if a.allHave(r) {
+			a.judge(r)
+		}
 	}
 	a.Writes = a.network.writeCosts(f)
 	a.note()
@@ -153,6 +156,11 @@ func (a *adviser) minor() Minor {
 	return lowest
 }
 
+// allHave tells whether no member's version lacks the flag: what is suggested is for all of them.
+func (a *adviser) allHave(f flag) bool {
+	return f.has == nil || !slices.ContainsFunc(a.facts.Members, func(m Member) bool { return m.Version != "" && !f.has(m.Version) })
+}
+
 // add takes up an item.
 func (a *adviser) add(item Item) {
 	a.Level = worse(cmp.Or(a.Level, LevelKeep), item.Level)
@@ -168,6 +176,9 @@ func (a *adviser) note() {
 		if commit := m.Commit.Value; commit != nil && *commit >= slowCommit {
 			a.Notes = append(a.Notes, fmt.Sprintf("backend commit p99 of %s is %s, etcd's FAQ wants less than %s", m.Name, say(*commit), say(slowCommit)))
 		}
+	}
+	if gated := func(m Member) bool { return !ungated(m.Version) }; a.minor() < featureGates && slices.ContainsFunc(a.facts.Members, gated) {
+		a.Notes = append(a.Notes, "the checks of corruption are flags in some members' versions and feature gates in others': finish the upgrade first")
 	}
 	a.Notes = append(a.Notes, memberNotes(len(a.facts.voters()))...)
 }

@@ -12,6 +12,7 @@ type flag struct {
 	older    string                                // before 3.6, and there too
 	defaults []since                               // none: it has no default
 	normal   func(text string) (string, error)     // nil: as it stands
+	has      func(version string) bool             // nil: every version that its rule is for
 	own      bool                                  // each member's own, as an address is: values aren't compared
 	source   string                                // of the rule
 	judge    func(a *adviser, value string) ruling // nil: nothing is wrong with any value

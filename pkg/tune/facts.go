@@ -72,6 +72,7 @@ const (
 	FromScript      Origin = "script"      // a flag in a shell script
 	FromEnvironment Origin = "environment" // ETCD_*
 	FromFile        Origin = "file"        // --config-file, beside which etcd reads neither flags nor environment
+	FromConfigMap   Origin = "configmap"   // of the environment, or a file
 	FromProcess     Origin = "process"     // the running process' command line
 	FromLog         Origin = "log"         // its line "starting an etcd server"
 	FromDefault     Origin = "default"

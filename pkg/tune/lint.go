@@ -96,7 +96,7 @@ func Lint(settings Settings, target Minor) []Removal {
 
 func newRemoval(name string, from Origin, gone removal, target Minor) Removal {
 	r := Removal{Flag: name, In: gone.in, Instead: gone.instead, From: from}
-	passedOver := from == FromEnvironment || from == FromFile
+	passedOver := from == FromEnvironment || from == FromConfigMap || from == FromFile
 	switch {
 	case gone.in > target:
 		r.Level, r.Reason = LevelSuggest, "etcd "+gone.in.String()+" removes it"

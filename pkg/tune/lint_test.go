@@ -20,6 +20,7 @@ func TestLint(t *testing.T) {
 		{flags("experimental-watch-progress-notify-interval", "5s", FromScript), 7, LevelCritical, "--watch-progress-notify-interval"},
 		{flags("experimental-watch-progress-notify-interval", "5s", FromEnvironment), 7, LevelWarning, "--watch-progress-notify-interval"},
 		{flags("experimental-watch-progress-notify-interval", "5s", FromFile), 7, LevelWarning, "--watch-progress-notify-interval"},
+		{flags("experimental-watch-progress-notify-interval", "5s", FromConfigMap), 7, LevelWarning, "--watch-progress-notify-interval"},
 		{flags("experimental-of-long-ago", "1", FromFlag), 7, LevelCritical, ""},
 		{flags("max-snapshots", "5", FromFlag), 6, "", ""},
 		{flags("max-snapshots", "5", FromFlag), 7, LevelSuggest, ""},

@@ -36,6 +36,10 @@ func ManifestPatch(m Member, changes []Change) string {
 		if set && now.Value == c.Value {
 			continue
 		}
+		if now.From == FromConfigMap {
+			lines = append(lines, fmt.Sprintf("# %s is in a ConfigMap: change it there, from %s to %s", c.Flag, now.Value, c.Value))
+			continue
+		}
 		from := now.From
 		if fromFile {
 			from = FromFile

@@ -47,6 +47,10 @@ func TestManifestPatch(t *testing.T) {
 +election-timeout: 1430
 +listen-metrics-urls: "http://127.0.0.1:2381"
 `},
+		{"a ConfigMap, which is no part of the manifest", Settings{"heartbeat-interval": {"100", FromConfigMap}, "election-timeout": {"1430", FromFlag}, "listen-metrics-urls": {"http://127.0.0.1:2381", FromFlag}}, `--- /etc/kubernetes/manifests/etcd.yaml (node1)
++++ /etc/kubernetes/manifests/etcd.yaml (node1)
+# heartbeat-interval is in a ConfigMap: change it there, from 100 to 130
+`},
 		{"all there", Settings{"heartbeat-interval": {"130", FromFlag}, "election-timeout": {"1430", FromFlag}, "listen-metrics-urls": {"http://127.0.0.1:2381", FromFlag}}, ""},
 	} {
 		if got := ManifestPatch(Member{Name: "m1", Node: "node1", Settings: test.settings}, changes); got != test.want {

@@ -75,12 +75,12 @@ func corruptionChecks(minor Minor) []flag {
 	if minor >= featureGates {
 		return []flag{{name: "feature-gates", defaults: []since{{oldest, ""}}, normal: sortedList, source: source, judge: judgeGates}}
 	}
-	initial := flag{name: "experimental-initial-corrupt-check", defaults: []since{{oldest, "false"}}, normal: truth, source: source,
+	initial := flag{name: "experimental-initial-corrupt-check", defaults: []since{{oldest, "false"}}, normal: truth, has: ungated, source: source,
 		judge: must("true", LevelSuggest, "a member compares its data with the others' before it serves any")}
 	if minor < 5 {
 		return []flag{initial}
 	}
-	return []flag{initial, {name: "experimental-compact-hash-check-enabled", defaults: []since{{oldest, "false"}}, normal: truth, source: source,
+	return []flag{initial, {name: "experimental-compact-hash-check-enabled", defaults: []since{{oldest, "false"}}, normal: truth, has: hashChecked, source: source,
 		judge: must("true", LevelSuggest, "the leader compares the members' hashes every minute, and raises CORRUPT")}}
 }
 

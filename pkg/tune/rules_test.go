@@ -222,3 +222,21 @@ func TestChangesAreTheSuggestions(t *testing.T) {
 		t.Errorf("%s: %s", a.Level, a.Reasons)
 	}
 }
+
+// While 3.5 and 3.6 are mixed no change of the corruption checks suits both: 3.6 does not start
+// with both a gate and the flag that it was before, and a kubeadm patch is for all members.
+func TestMixedWithFeatureGates(t *testing.T) {
+	f := kubeadmFacts(3, 2*ms, 6*ms)
+	old := Settings{"snapshot-count": {"10000", FromFlag}, "experimental-initial-corrupt-check": {"true", FromFlag}, "listen-metrics-urls": {"http://127.0.0.1:2381", FromFlag}}
+	f.Members[0].Version, f.Members[0].Settings = "3.5.26", old
+	f.Members[1].Version, f.Members[2].Version = "3.6.16", "3.6.16"
+	a := Advise(f, Options{})
+	if changes := a.Changes(); len(changes) > 0 || a.Level != LevelKeep {
+		t.Errorf("%s: %v, %+v", a.Level, changes, a.Items)
+	}
+	f.Members[1].Version, f.Members[2].Version = "3.5.4", "3.5.26" // which has no such flag
+	f.Members[1].Settings, f.Members[2].Settings = old, old
+	if changes := Advise(f, Options{}).Changes(); len(changes) > 0 {
+		t.Errorf("with 3.5.4: %v", changes)
+	}
+}

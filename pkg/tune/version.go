@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
+
+	"github.com/coreos/go-semver/semver"
 )
 
 // Minor is a minor version of etcd 3: 7 is 3.7.
@@ -17,6 +20,19 @@ const (
 
 // featureGates is where --feature-gates came, and where flags lost their "experimental-".
 const featureGates Minor = 6
+
+// ungated tells whether a version has flags for what are feature gates later: 3.6 knows both,
+// and does not start with both (embed SetFeatureGatesFromExperimentalFlags).
+func ungated(version string) bool {
+	minor, err := ParseMinor(version)
+	return err != nil || minor < featureGates
+}
+
+// hashChecked tells whether a version has --experimental-compact-hash-check-enabled: from 3.5.5 on.
+func hashChecked(version string) bool {
+	v, err := semver.NewVersion(strings.TrimPrefix(version, "v"))
+	return err == nil && !v.LessThan(semver.Version{Major: 3, Minor: 5, Patch: 5}) && ungated(version)
+}
 
 var versionText = regexp.MustCompile(`^v?3\.([0-9]{1,3})(?:[.+-].*)?$`)
 
