@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/tune"
 )
@@ -134,5 +135,28 @@ func TestTunePrintsTheStructOfTheView(t *testing.T) {
 	want := "ClusterAdviceList ClusterAdvice simulated 1.3 0.13 --simulate says no fsync; fsync of m1: --simulate says no fsync; m1"
 	if out.String() != want {
 		t.Errorf("got  %s\nwant %s", out, want)
+	}
+}
+
+// TestCompactionOf: each API server's compaction counts for all.
+func TestCompactionOf(t *testing.T) {
+	server := func(interval string) discover.APIServer {
+		return discover.APIServer{Flags: map[string]string{"etcd-compaction-interval": interval}}
+	}
+	for _, c := range []struct {
+		servers []discover.APIServer
+		want    time.Duration // less than 0: not known
+	}{
+		{[]discover.APIServer{{}}, 5 * time.Minute},
+		{[]discover.APIServer{server("0"), {}}, 5 * time.Minute},
+		{[]discover.APIServer{server("0"), server("0s")}, 0},
+		{[]discover.APIServer{server("10m"), server("2m")}, 2 * time.Minute},
+		{[]discover.APIServer{server("0"), server("soon")}, -1},
+		{nil, -1},
+	} {
+		got := compactionOf(c.servers)
+		if (got.Value == nil) != (c.want < 0) || got.Value != nil && *got.Value != c.want {
+			t.Errorf("%+v: %+v, want %s", c.servers, got, c.want)
+		}
 	}
 }
