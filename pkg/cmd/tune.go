@@ -151,6 +151,7 @@ func (o *tuneOptions) measure(ctx context.Context, r *reach) tuneReport {
 	facts := tuneFacts(collected, r, o.connects(ctx, r, collected), o.startLogs(ctx, r))
 	report := newTuneReport(facts)
 	report.Cluster, report.Namespace, report.Way, report.Facts = r.cluster.Name, r.cluster.Namespace, r.way, &facts
+	report.Notes = slices.Concat(unlistedSilence(collected), report.Notes)
 	if o.version != nil {
 		report.ForVersion, report.Removed = o.forVersion, removedFlags(facts, *o.version)
 	}
