@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -176,8 +177,18 @@ func (o *healthOptions) judge(ctx context.Context, r *reach) clusterHealth {
 	facts := health.Collect(ctx, o.sources(r))
 	return clusterHealth{
 		Cluster: r.cluster.Name, Namespace: r.cluster.Namespace, Distro: r.cluster.Distro, Way: r.way,
-		Report: health.Judge(facts, o.chosen, o.limits), Notes: r.notes,
+		Report: health.Judge(facts, o.chosen, o.limits), Notes: slices.Concat(r.notes, unlistedSilence(facts)),
 	}
+}
+
+// unlistedSilence is why what is in no member list does not answer: no check and no row is of it.
+func unlistedSilence(f *health.Facts) (notes []string) {
+	for _, m := range f.Members {
+		if m.View.Member == nil && m.View.Status == nil {
+			notes = append(notes, fmt.Sprintf("%s does not answer: %s", m.Name(), m.View.Error))
+		}
+	}
+	return notes
 }
 
 // answered: some member did.

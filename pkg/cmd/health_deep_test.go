@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,5 +44,24 @@ func TestUnreachedClusterIsShown(t *testing.T) {
 	r := unreachedCluster(cluster, errors.New("no certificate"))
 	if sources := r.memberSources(); len(sources) != 2 || sources[1].Client != nil {
 		t.Errorf("%+v", sources)
+	}
+}
+
+// TestNothingAnswers: that nothing is found is not said where nothing was looked at, and why is.
+func TestNothingAnswers(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		code int
+	}{
+		{[]string{"health"}, exitFindings},
+		{[]string{"health", "-o", "short"}, exitFindings},
+		{[]string{"tune"}, exitOK},
+	} {
+		s, out, errOut := testSession(nil)
+		args := append(test.args, "--endpoints", "http://127.0.0.1:1", "--sample", "0")
+		code := s.execute(t.Context(), newRootCommand(s), args)
+		if code != test.code || strings.Contains(out.String(), "no findings") || !strings.Contains(out.String(), "connection refused by 127.0.0.1:1") {
+			t.Errorf("%q: code %d, %s\n%s", args, code, errOut, out)
+		}
 	}
 }

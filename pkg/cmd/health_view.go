@@ -30,6 +30,9 @@ func viewHealth(s *render.Screen, clusters []clusterHealth, short bool) {
 
 // viewFindings is a line a finding: "critical H20 alarms: …".
 func viewFindings(s *render.Screen, c clusterHealth, named bool) {
+	if c.Level == health.Unmeasured { // nothing is not well
+		s.Line(s.State(string(c.Level), healthTone(c.Level)), render.Cell{Text: " " + strings.Join(slices.Concat([]string{c.Summary}, c.Notes), "; ")})
+	}
 	for _, r := range c.Results {
 		if !r.Level.AtLeast(health.Info) {
 			continue
@@ -65,7 +68,10 @@ func healthAnswer(r health.Report) string {
 		}
 	}
 	found := "no findings"
-	if len(parts) > 0 {
+	switch {
+	case r.Level == health.Unmeasured:
+		found = "nothing could be measured"
+	case len(parts) > 0:
 		found = strings.Join(parts, ", ")
 	}
 	return r.Summary + "; " + found

@@ -151,15 +151,32 @@ func (o *tuneOptions) measure(ctx context.Context, r *reach) tuneReport {
 	facts := tuneFacts(collected, r, o.connects(ctx, r, collected), o.startLogs(ctx, r))
 	report := newTuneReport(facts)
 	report.Cluster, report.Namespace, report.Way, report.Facts = r.cluster.Name, r.cluster.Namespace, r.way, &facts
+	report.Notes = slices.Concat(unlistedSilence(collected), report.Notes)
 	if o.version != nil {
-		report.ForVersion, report.Removed = o.forVersion, []memberRemovals{}
-		for _, m := range facts.Members {
-			if removed := tune.Lint(m.Settings, *o.version); len(removed) > 0 {
-				report.Removed = append(report.Removed, memberRemovals{m.Name, removed})
-			}
-		}
+		report.ForVersion, report.Removed = o.forVersion, removedFlags(facts, *o.version)
 	}
 	return report
+}
+
+// removedFlags are those of each member that a version does not have; where its specification
+// is not known, of its process' command line.
+func removedFlags(facts tune.Facts, version tune.Minor) []memberRemovals {
+	all := []memberRemovals{}
+	for _, m := range facts.Members {
+		removed := memberRemovals{Member: m.Name, Flags: []tune.Removal{}}
+		switch {
+		case m.Unread == "":
+			removed.Flags = tune.Lint(m.Settings, version)
+		case m.Running != nil:
+			removed.Flags = tune.Lint(m.Running, version)
+		default:
+			removed.Missing = m.Unread
+		}
+		if len(removed.Flags) > 0 || removed.Missing != "" {
+			all = append(all, removed)
+		}
+	}
+	return all
 }
 
 // simulation is a cluster that somebody thinks of.
@@ -266,8 +283,9 @@ type tuneReport struct {
 
 // memberRemovals are the flags of a member that a version does not have.
 type memberRemovals struct {
-	Member string         `json:"member"`
-	Flags  []tune.Removal `json:"flags"`
+	Member  string         `json:"member"`
+	Flags   []tune.Removal `json:"flags"`
+	Missing string         `json:"notMeasured,omitempty"` // why its flags are not known
 }
 
 func newSimulatedReport(sim simulation) tuneReport {
@@ -326,6 +344,12 @@ func (o *tuneOptions) printPatches(reports []tuneReport) error {
 		for _, member := range slices.Sorted(maps.Keys(r.ManifestPatches)) {
 			screen.Line(render.Cell{Text: "# static pod of " + member})
 			viewLines(screen, "", r.ManifestPatches[member])
+		}
+		for i, line := range restartLines(r.Steps) {
+			if i == 0 {
+				screen.Line(render.Cell{Text: "# " + restartsTitle})
+			}
+			screen.Line(render.Cell{Text: "# " + line})
 		}
 	}
 	return screen.Flush()

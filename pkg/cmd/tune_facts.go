@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -37,20 +38,27 @@ func tuneFacts(f *health.Facts, r *reach, connects []tune.RTT, logged map[string
 	return facts
 }
 
-// compactionOf is how often the API servers compact (kube-apiserver's default is 5 minutes).
+// compactionOf is how often the API servers compact: the shortest interval of any, each of
+// which counts for all (kube-apiserver's default is 5 minutes); 0: none does.
 func compactionOf(servers []discover.APIServer) tune.Fact[time.Duration] {
 	if len(servers) == 0 {
 		return tune.Unknown[time.Duration]("no API server's pod was found")
 	}
-	text, set := servers[0].Flags["etcd-compaction-interval"]
-	if !set {
-		return tune.Known(5 * time.Minute)
+	shortest, bad := time.Duration(0), ""
+	for _, server := range servers {
+		text := cmp.Or(server.Flags["etcd-compaction-interval"], "5m")
+		d, err := time.ParseDuration(text)
+		switch {
+		case err != nil:
+			bad = text
+		case d > 0 && (shortest == 0 || d < shortest):
+			shortest = d
+		}
 	}
-	d, err := time.ParseDuration(text)
-	if err != nil {
-		return tune.Unknown[time.Duration]("--etcd-compaction-interval=" + text + " is no time")
+	if shortest == 0 && bad != "" {
+		return tune.Unknown[time.Duration]("--etcd-compaction-interval=" + bad + " is no time")
 	}
-	return tune.Known(d)
+	return tune.Known(shortest)
 }
 
 func tuneMember(m health.Member, r *reach) tune.Member {

@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"sigs.k8s.io/yaml"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/tune"
 )
@@ -134,5 +137,76 @@ func TestTunePrintsTheStructOfTheView(t *testing.T) {
 	want := "ClusterAdviceList ClusterAdvice simulated 1.3 0.13 --simulate says no fsync; fsync of m1: --simulate says no fsync; m1"
 	if out.String() != want {
 		t.Errorf("got  %s\nwant %s", out, want)
+	}
+}
+
+// TestTunePatchTellsTheOrder: the values of a patch are the last pass', and set at once they
+// would let a member lead whose heartbeats the others do not wait for.
+func TestTunePatchTellsTheOrder(t *testing.T) {
+	s, out, errOut := testSession(nil)
+	if code := s.execute(t.Context(), newRootCommand(s), []string{"tune", "--simulate", "rtt=340ms,fsync=8ms", "-o", "patch"}); code != exitOK {
+		t.Fatalf("code %d, %s", code, errOut)
+	}
+	for _, want := range []string{
+		"# restart one member at a time, each back and well before the next:\n",
+		"# pass 1: m2, m3, m1: heartbeat-interval=100, election-timeout=3740\n",
+		"# pass 2: m2, m3, m1: heartbeat-interval=340, election-timeout=3740\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	var patch map[string]any
+	if err := yaml.Unmarshal(out.Bytes(), &patch); err != nil || patch["kind"] != "ClusterConfiguration" {
+		t.Errorf("it is no kubeadm configuration: %v, %v", patch, err)
+	}
+}
+
+// TestRemovedFlags: what is not known of a member is not called well.
+func TestRemovedFlags(t *testing.T) {
+	flag := func(name string, from tune.Origin) tune.Settings {
+		return tune.Settings{name: {Value: "5", From: from}}
+	}
+	f := tune.Facts{Members: []tune.Member{
+		{Name: "m1", Settings: flag("max-snapshots", tune.FromFlag)},
+		{Name: "m2", Unread: "its pod is not known", Running: flag("max-snapshots", tune.FromProcess)},
+		{Name: "m3", Unread: "its pod is not known"},
+		{Name: "m4", Settings: flag("name", tune.FromFlag)},
+	}}
+	got := removedFlags(f, 8)
+	if len(got) != 3 || got[0].Member != "m1" || len(got[0].Flags) != 1 || got[1].Member != "m2" || len(got[1].Flags) != 1 ||
+		got[2].Member != "m3" || got[2].Missing != "its pod is not known" {
+		t.Errorf("got %+v", got)
+	}
+	for _, removed := range [][]memberRemovals{got[2:], {}} {
+		var out bytes.Buffer
+		screen := render.NewScreen(&out, render.Terminal{Unicode: true})
+		viewTune(screen, tuneReport{ForVersion: "3.8", Removed: removed, Facts: &tune.Facts{}}, false)
+		if err := screen.Flush(); err != nil || strings.Contains(out.String(), "has every flag") {
+			t.Errorf("%+v, %v:\n%s", removed, err, out.String())
+		}
+	}
+}
+
+// TestCompactionOf: each API server's compaction counts for all.
+func TestCompactionOf(t *testing.T) {
+	server := func(interval string) discover.APIServer {
+		return discover.APIServer{Flags: map[string]string{"etcd-compaction-interval": interval}}
+	}
+	for _, c := range []struct {
+		servers []discover.APIServer
+		want    time.Duration // less than 0: not known
+	}{
+		{[]discover.APIServer{{}}, 5 * time.Minute},
+		{[]discover.APIServer{server("0"), {}}, 5 * time.Minute},
+		{[]discover.APIServer{server("0"), server("0s")}, 0},
+		{[]discover.APIServer{server("10m"), server("2m")}, 2 * time.Minute},
+		{[]discover.APIServer{server("0"), server("soon")}, -1},
+		{nil, -1},
+	} {
+		got := compactionOf(c.servers)
+		if (got.Value == nil) != (c.want < 0) || got.Value != nil && *got.Value != c.want {
+			t.Errorf("%+v: %+v, want %s", c.servers, got, c.want)
+		}
 	}
 }

@@ -82,9 +82,16 @@ func viewLines(s *render.Screen, indent, text string) {
 // viewRemoved is a line a flag that the version in question does not have.
 func viewRemoved(s *render.Screen, r tuneReport) {
 	if r.ForVersion != "" && len(r.Removed) == 0 {
-		s.Item("etcd "+r.ForVersion+" has every flag that is set", render.Plain)
+		text := "etcd " + r.ForVersion + " has every flag that is set"
+		if r.Facts != nil && len(r.Facts.Members) == 0 {
+			text = "which flags etcd " + r.ForVersion + " does not have is not known: no member is"
+		}
+		s.Item(text, render.Plain)
 	}
 	for _, m := range r.Removed {
+		if m.Missing != "" {
+			s.Item(fmt.Sprintf("%s: its flags are not known: %s", m.Member, m.Missing), render.Plain)
+		}
 		for _, f := range m.Flags {
 			s.Item(fmt.Sprintf("%s: %s: %s", m.Member, f.Flag, f.Reason), adviceTone(f.Level))
 		}
@@ -231,20 +238,29 @@ func factText(f tune.Fact[time.Duration]) string {
 	return render.Duration(*f.Value)
 }
 
-// viewRestarts shows a line for the members that get the same in the same pass.
+const restartsTitle = "restart one member at a time, each back and well before the next:"
+
 func viewRestarts(s *render.Screen, steps []tune.Step) {
 	if len(steps) == 0 {
 		return
 	}
 	s.Line()
-	s.Line(render.Cell{Text: "restart one member at a time, each back and well before the next:", Tone: render.Strong})
+	s.Line(render.Cell{Text: restartsTitle, Tone: render.Strong})
+	for _, line := range restartLines(steps) {
+		s.Item(line, render.Plain)
+	}
+	s.Text(0, "note: the leader is last; who that is may change with each restart: kubectl etcd status", render.Dim)
+}
+
+// restartLines are one for the members that get the same in the same pass.
+func restartLines(steps []tune.Step) (lines []string) {
 	for i := 0; i < len(steps); {
 		first, names := steps[i], []string{}
 		for ; i < len(steps) && steps[i].Pass == first.Pass && steps[i].Set == first.Set; i++ {
 			names = append(names, steps[i].Member)
 		}
-		s.Item(fmt.Sprintf("pass %d: %s: heartbeat-interval=%d, election-timeout=%d", first.Pass, strings.Join(names, ", "),
-			first.Set.Heartbeat.Milliseconds(), first.Set.Election.Milliseconds()), render.Plain)
+		lines = append(lines, fmt.Sprintf("pass %d: %s: heartbeat-interval=%d, election-timeout=%d", first.Pass, strings.Join(names, ", "),
+			first.Set.Heartbeat.Milliseconds(), first.Set.Election.Milliseconds()))
 	}
-	s.Text(0, "note: the leader is last; who that is may change with each restart: kubectl etcd status", render.Dim)
+	return lines
 }

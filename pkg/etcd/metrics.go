@@ -15,8 +15,18 @@ import (
 
 // Metrics are a page of Prometheus metrics, as read at one moment.
 type Metrics struct {
-	At       time.Time
+	At       time.Time // by our clock
+	date     time.Time // by that of who shows it; zero: it did not say
 	families map[string]*dto.MetricFamily
+}
+
+// Since is how long ago something was at whom the page is of, which tells times by its own
+// clock: that is asked, in whole seconds, else ours.
+func (m *Metrics) Since(then time.Time) time.Duration {
+	if m.date.IsZero() {
+		return m.At.Sub(then)
+	}
+	return m.date.Sub(then)
 }
 
 // ReadMetrics parses the text format.

@@ -84,7 +84,12 @@ func (p Page) Metrics() (*Metrics, error) {
 	if p.Status != http.StatusOK {
 		return nil, fmt.Errorf("metrics: the member answers %d", p.Status)
 	}
-	return ReadMetrics(bytes.NewReader(p.Body), p.Answered)
+	metrics, err := ReadMetrics(bytes.NewReader(p.Body), p.Answered)
+	if err != nil {
+		return nil, err
+	}
+	metrics.date = p.Date
+	return metrics, nil
 }
 
 // Vars are what a member's process says of itself at /debug/vars (server/v3 etcdserver,

@@ -79,7 +79,7 @@ func (m Member) uptime() Fact[time.Duration] {
 	if !started.Known() {
 		return Unknown[time.Duration](started.Because)
 	}
-	return Known(m.Now.Value.At.Sub(unix(started.Value)))
+	return Known(m.Now.Value.Since(unix(started.Value)))
 }
 
 // running is how long m runs: its pod's container, else, where it shows its metrics, its process.

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"fmt"
 	"maps"
 	"testing"
 	"time"
@@ -73,6 +74,23 @@ func TestRate(t *testing.T) {
 	f := &Facts{Sample: time.Second}
 	if got := f.rate(member("n 3\n", "n 8\n"), "n"); got != Known(0.5) {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestOwnClock: how long ago something was at a member is told by the member's own clock.
+func TestOwnClock(t *testing.T) {
+	hour := time.Hour
+	for _, ours := range []time.Duration{-hour, 0, hour} {
+		page := etcd.Page{Status: 200, Date: noon, Answered: noon.Add(ours), Body: []byte(fmt.Sprintf(
+			"process_start_time_seconds %d\netcd_debugging_mvcc_db_compaction_last %d\n", noon.Add(-2*hour).Unix(), noon.Add(-time.Minute).Unix()))}
+		metrics, err := page.Metrics()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := Member{Now: Known(metrics)}
+		if up, idle := m.uptime(), idleSince(m, hour); up.Value != 2*hour || idle.Value.age != time.Minute {
+			t.Errorf("ours %s ahead: up %+v, idle %+v", ours, up, idle)
+		}
 	}
 }
 

@@ -173,7 +173,7 @@ func quotaUse(m Member) Fact[float64] {
 func judgeGrowth(f *Facts, limits Limits, o *outcome) {
 	grown := read(f.Members, o, f.growth)
 	for _, m := range grown {
-		if m.Value.bytes >= limits.at("db-growth-least") {
+		if m.Value.bytes > 0 && m.Value.bytes >= limits.at("db-growth-least") {
 			judgeGrowing(m, limits, o)
 		}
 	}

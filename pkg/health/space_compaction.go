@@ -117,7 +117,7 @@ func idleSince(m Member, limit time.Duration) Fact[idleness] {
 		return Known(idleness{0, "has nothing to compact"})
 	}
 	if last.Value > 0 {
-		age := m.Now.Value.At.Sub(unix(last.Value))
+		age := m.Now.Value.Since(unix(last.Value))
 		return Known(idleness{age, fmt.Sprintf("last compacted %s ago", age.Round(time.Second))})
 	}
 	uptime := m.uptime()

@@ -93,6 +93,8 @@ func sizeCases() []checkCase {
 		{id: "H21", name: "silence", change: killAll, level: Unmeasured, says: "no answer"},
 
 		{id: "H22", name: "none", change: resize(3), level: OK, says: "no database grows"},
+		{id: "H22", name: "full, and still", level: OK, limits: []string{"db-growth-least=0"}, says: "no database grows", change: sampled(1,
+			"etcd_mvcc_db_total_size_in_bytes 2147483648", "etcd_mvcc_db_total_size_in_bytes 2147483648")},
 		{id: "H22", name: "fast", level: Warning, says: "etcd-node1 grew by 10 MiB in 1m0s: if that goes on, its quota is full in 3h14m", mends: "H26", change: func(f *Facts) {
 			minute(f)
 			set(f, 1, totalSize(110))

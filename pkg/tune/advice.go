@@ -200,6 +200,9 @@ func (a *adviser) summarize() {
 // verdict is about the two timeouts.
 func (a *adviser) verdict() (summary string, reasons []string) {
 	if a.refused {
+		if a.diskAlone() {
+			return fmt.Sprintf("no setting suits fsyncs of %s: etcd can't wait that long", say(*a.fsync.Value)), nil
+		}
 		return fmt.Sprintf("no setting suits round trips of %s: etcd can't go that far", say(*a.RTT.Value)), nil
 	}
 	if a.Timing == nil {

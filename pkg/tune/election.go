@@ -80,7 +80,11 @@ func (a *adviser) suitable(now []MemberTiming, unknown error) (heartbeat, electi
 	want := recommend(rtt, fsync)
 	if want.Election > maxElection {
 		a.refused = true
-		r := ruling{LevelCritical, "", fmt.Sprintf("RTT unsupported: %s would take an election-timeout of %s, and etcd starts with no more than 50000", say(rtt), flagMillis(want.Election))}
+		what := "RTT unsupported: " + say(rtt)
+		if a.diskAlone() {
+			what = "fsyncs of " + say(fsync)
+		}
+		r := ruling{LevelCritical, "", fmt.Sprintf("%s would take an election-timeout of %s, and etcd starts with no more than 50000", what, flagMillis(want.Election))}
 		return r, r
 	}
 	level := LevelSuggest
@@ -105,7 +109,10 @@ func (a *adviser) explain(level Level, want Timing, unknown error) (heartbeat, e
 		fsync = say(*a.fsync.Value)
 	}
 	trip := "a single voter waits for nobody"
-	if a.network.farthest != "" {
+	switch {
+	case a.fsync.Value != nil && *a.fsync.Value/2 > max(rtt, defaultHeartbeat):
+		trip = fmt.Sprintf("half the fsync of %s, longer than any round trip: a shorter one would count as late", fsync)
+	case a.network.farthest != "":
 		trip = fmt.Sprintf("the longest round trip is %s (%s): 0.5 to 1.5 of it, or 100", say(rtt), a.network.farthest)
 	}
 	heartbeat = ruling{level, flagMillis(want.Heartbeat), trip}
@@ -122,6 +129,9 @@ func (a *adviser) explain(level Level, want Timing, unknown error) (heartbeat, e
 	}
 	return heartbeat, election
 }
+
+// diskAlone: with a faster disk etcd could wait for the round trips.
+func (a *adviser) diskAlone() bool { return recommend(*a.RTT.Value, 0).Election <= maxElection }
 
 // incomplete is what was not measured, and may be longer than what was.
 func (a *adviser) incomplete() []string { return slices.Concat(a.network.unknown, a.fsyncUnknown) }

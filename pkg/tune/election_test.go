@@ -184,3 +184,16 @@ func TestRestartPending(t *testing.T) {
 		})
 	}
 }
+
+// TestReasonsNameTheDisk: where it is the fsync that asks for so much, no round trip is blamed.
+func TestReasonsNameTheDisk(t *testing.T) {
+	a := Advise(kubeadmFacts(3, ms, 5*time.Second), Options{})
+	text := strings.Join(append(a.Reasons, a.Items[0].Reason), "; ")
+	if a.Timing != nil || strings.Contains(text, "RTT unsupported") || !strings.Contains(text, "no setting suits fsyncs of 5s") {
+		t.Errorf("%q, %q, %+v", a.Summary, text, a.Timing)
+	}
+	a = Advise(kubeadmFacts(3, ms, 400*ms), Options{})
+	if item := a.Items[0]; item.Suggested != "200" || !strings.Contains(item.Reason, "half the fsync of 400ms") {
+		t.Errorf("%+v", item)
+	}
+}
