@@ -104,7 +104,7 @@ func TestFrozenMember(t *testing.T) {
 	sources := sourcesOf(cluster)
 	sources.Timeout, sources.ReadTime = time.Second, time.Minute
 	source := &sources.Members[0]
-	source.Client, source.Source.Reader = client, freezing{client, line}
+	source.Client, source.Reader = client, freezing{client, line}
 	began := time.Now()
 	facts := Collect(t.Context(), sources)
 	if took := time.Since(began); took > 5*time.Second {
