@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
-	"strings"
-
-	"github.com/coreos/go-semver/semver"
 )
 
 // Minor is a minor version of etcd 3: 7 is 3.7.
@@ -30,9 +27,10 @@ func ungated(version string) bool {
 
 // hashChecked tells whether a version has --experimental-compact-hash-check-enabled: from 3.5.5 on.
 func hashChecked(version string) bool {
-	v, err := semver.NewVersion(strings.TrimPrefix(version, "v"))
-	return err == nil && !v.LessThan(semver.Version{Major: 3, Minor: 5, Patch: 5}) && ungated(version)
+	return ungated(version) && !tooOldForHashes.MatchString(version)
 }
+
+var tooOldForHashes = regexp.MustCompile(`^v?3\.5\.[0-4](?:[.+-].*)?$`)
 
 var versionText = regexp.MustCompile(`^v?3\.([0-9]{1,3})(?:[.+-].*)?$`)
 
