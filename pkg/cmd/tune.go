@@ -35,10 +35,10 @@ cluster is restarted to get there. Nothing is created and nothing changed.
 With --relay, and with --on-node from that node, round trips are what TCP connects to the
 peers' ports take, for every pair. Without, they are told from reads: a linearizable read
 through a member waits for one round trip to the leader, a serializable one does not; so only
-the leader's pairs are measured. Between followers there is etcd's own probe, corrected: a
-mean of all the time since etcd started, and rather too long. The quickest of the reads count:
-others wait for more than the line. Where what was measured varies too much the output says so. Disks are told
-from the members' metrics of the last --sample, else of all their time. Reads want a
+the leader's pairs are measured. The quickest of the reads count: others wait for more than the
+line. Between followers there is etcd's own probe, corrected: a mean of all the time since etcd
+started, and rather too long. Where what was measured varies too much the output says so. Disks
+are told from the members' metrics of the last --sample, else of all their time. Reads want a
 certificate (or --relay); without one only the probes are left.
 
 What a flag is now is told by the pod's specification, the process's command line, and the line
