@@ -51,6 +51,9 @@ type Owner struct {
 	// behind its back is undone or harmful.
 	Managed bool
 	Advice  string // the owner's own way, one sentence; empty where there is none
+	// Upkeep is what the owner does by itself about free space and alarms, or how it is told
+	// to; empty where it does nothing.
+	Upkeep string
 }
 
 // Pod is one pod that runs etcd.
@@ -71,13 +74,16 @@ type Pod struct {
 	MemoryLimit     int64   // bytes; 0: none
 	NodeMemory      int64   // allocatable bytes of its node; 0: it could not be read
 	Image           string
-	Settings        Settings
-	ClientPort      int    // as reachable through the pod: 2379, 4001, …
-	PeerPort        int    // 0 when unknown
-	MetricsPort     int    // plain http, reachable on the pod's localhost; 0 when there is none
-	TLS             bool   // clients are served over TLS
-	ClientCertAuth  bool   // … and need a certificate
-	ServerName      string // a name the server certificate carries when reached through the pod
+	// Liveness is for how long etcd may answer nothing before the kubelet ends it; 0: no
+	// probe asks it.
+	Liveness       time.Duration
+	Settings       Settings
+	ClientPort     int    // as reachable through the pod: 2379, 4001, …
+	PeerPort       int    // 0 when unknown
+	MetricsPort    int    // plain http, reachable on the pod's localhost; 0 when there is none
+	TLS            bool   // clients are served over TLS
+	ClientCertAuth bool   // … and need a certificate
+	ServerName     string // a name the server certificate carries when reached through the pod
 	// Exec is how to run etcdctl inside the container with the certificates that
 	// are mounted there; nil when the image is known to hold no etcdctl.
 	// The endpoint and the certificates are part of it: append the subcommand.

@@ -41,6 +41,8 @@ func druid() distro {
 			Kind: "etcd-druid", Name: pods[0].Labels[partOfLabel], Managed: true,
 			Advice: "change spec.replicas of the Etcd " + pods[0].Labels[partOfLabel] + ": etcd-druid adds members, " +
 				"and gives a member that lost its data new data by itself, from its peers or its backups",
+			// api/core/v1alpha1/etcd.go, EtcdConfig
+			Upkeep: "set spec.etcd.defragmentationSchedule of the Etcd " + pods[0].Labels[partOfLabel] + ": the sidecar defragments by it",
 		}
 	}
 	// The Secrets have the names that the Etcd object says: those that the pod mounts.

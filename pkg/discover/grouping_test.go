@@ -188,9 +188,9 @@ func TestOwner(t *testing.T) {
 	}{
 		{"a StatefulSet", func(*corev1.Pod) {}, Owner{Kind: "StatefulSet", Name: "shop-etcd"}},
 		{"an operator by its label", func(pod *corev1.Pod) { pod.Labels["app.kubernetes.io/managed-by"] = "etcd-druid" },
-			Owner{"etcd-druid", "shop-etcd", true, "change members through etcd-druid/shop-etcd, which looks after them"}},
+			Owner{Kind: "etcd-druid", Name: "shop-etcd", Managed: true, Advice: "change members through etcd-druid/shop-etcd, which looks after them"}},
 		{"an operator that owns pods", func(pod *corev1.Pod) { pod.OwnerReferences[0].Kind = "EtcdCluster" },
-			Owner{"EtcdCluster", "shop-etcd", true, "change members through EtcdCluster/shop-etcd, which looks after them"}},
+			Owner{Kind: "EtcdCluster", Name: "shop-etcd", Managed: true, Advice: "change members through EtcdCluster/shop-etcd, which looks after them"}},
 		{"nobody", func(pod *corev1.Pod) { pod.OwnerReferences = nil }, Owner{Kind: "Pod", Name: "shop-etcd-0"}},
 	} {
 		pod := podsOf(readFixture(t, "generic/cluster.yaml"))[0]

@@ -29,6 +29,8 @@ func openshift() distro {
 			Kind: "cluster-etcd-operator", Managed: true,
 			Advice: "replace control plane machines: the operator adds and removes members; " +
 				"restore with /usr/local/bin/cluster-restore.sh on a control plane node",
+			// pkg/operator/defragcontroller
+			Upkeep: "the operator defragments members by itself; see whether it does: oc get configmap -n openshift-etcd-operator etcd-disable-defrag",
 		}
 	}
 	row.secrets = func(Cluster) []secretPlace {

@@ -42,6 +42,8 @@ func rke2() distro {
 			Kind: "RKE2", Managed: true,
 			Advice: "join or delete server nodes: RKE2 adds and removes members with them; " +
 				"restore with 'rke2 server --cluster-reset --cluster-reset-restore-path=FILE'",
+			// k3s pkg/etcd/etcd.go, ETCD.Test
+			Upkeep: "restart rke2-server on one node after the other: it defragments its member and disarms alarms when it starts",
 		}
 	}
 	return row

@@ -1,7 +1,9 @@
 package discover
 
 import (
+	"cmp"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -40,6 +42,7 @@ func describe(row *distro, p process) sighting {
 	}
 	pod.PodFiles = pod.NodeFiles.mounted(p)
 	pod.addResources(object, container)
+	pod.Liveness = patience(container.LivenessProbe)
 	statuses := object.Status.ContainerStatuses
 	at := slices.IndexFunc(statuses, func(s corev1.ContainerStatus) bool { return s.Name == container.Name })
 	if at >= 0 {
@@ -52,6 +55,15 @@ func (p *Pod) addResources(object *corev1.Pod, container *corev1.Container) {
 	p.PriorityClass = object.Spec.PriorityClassName
 	p.CPURequest = container.Resources.Requests.Cpu().AsApproximateFloat64()
 	p.MemoryLimit = container.Resources.Limits.Memory().Value()
+}
+
+// patience is for how long etcd may answer nothing before the kubelet ends it. A probe that only
+// opens a connection is answered all the same; what is not set is as the API server defaults it.
+func patience(probe *corev1.Probe) time.Duration {
+	if probe == nil || probe.TCPSocket != nil {
+		return 0
+	}
+	return time.Duration(cmp.Or(probe.FailureThreshold, 3)) * time.Duration(cmp.Or(probe.PeriodSeconds, 10)) * time.Second
 }
 
 func (p *Pod) addState(status corev1.ContainerStatus) {

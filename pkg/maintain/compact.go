@@ -1,0 +1,136 @@
+package maintain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+)
+
+// CompactFacts are what a compaction is planned by.
+type CompactFacts struct {
+	Overview  etcd.Overview
+	Head      int64 // the newest revision
+	Compacted int64 // up to where it is compacted; 0: nowhere
+	// Kubernetes: it is a key space of API servers.
+	Kubernetes bool
+	// Moment is what the revision was chosen by, where a time was asked for.
+	Moment *Moment
+}
+
+// Moment is a revision that was the newest at a time, or one before it.
+type Moment struct {
+	Revision int64     `json:"revision"`
+	At       time.Time `json:"at"`  // by the clock of who wrote By
+	By       string    `json:"key"` // the key whose values tell the time
+}
+
+// CompactPlan is what would be compacted. With Refusals nothing is.
+type CompactPlan struct {
+	Revision  int64     `json:"revision"`
+	Head      int64     `json:"head"`
+	Compacted int64     `json:"compacted"`
+	Physical  bool      `json:"physical,omitempty"`
+	Moment    *Moment   `json:"moment,omitempty"`
+	Idle      bool      `json:"idle,omitempty"` // that far it is compacted already
+	Refusals  []Refusal `json:"refusals,omitempty"`
+	Warnings  []string  `json:"warnings,omitempty"`
+}
+
+// PlanCompact says whether the history before revision may be forgotten.
+func PlanCompact(facts CompactFacts, revision int64, physical bool) CompactPlan {
+	p := CompactPlan{Revision: revision, Head: facts.Head, Compacted: facts.Compacted, Physical: physical, Moment: facts.Moment}
+	refuse := func(instead, format string, args ...any) {
+		p.Refusals = append(p.Refusals, Refusal{fmt.Sprintf(format, args...), instead})
+	}
+	if p.Idle = revision <= facts.Compacted; p.Idle {
+		return p
+	}
+	switch {
+	case revision > facts.Head:
+		refuse("an earlier --revision, or --keep 5m", "revision %d is not there yet: the newest is %d", revision, facts.Head)
+	case revision == facts.Head && facts.Kubernetes:
+		refuse("--keep 5m", "%d is the newest revision: every watch and list of Kubernetes that is under way would have to begin anew", revision)
+	}
+	if has := facts.Overview.Verdict.HasQuorum; has == nil || !*has {
+		refuse("kubectl etcd status", "there is no quorum, or none was seen")
+	}
+	if len(alarmsOf(facts.Overview, Corrupt)) > 0 {
+		refuse("kubectl etcd health --check H20,H40 --deep", "alarm CORRUPT is raised: the history may be what tells which member is wrong")
+	}
+	if facts.Kubernetes {
+		p.Warnings = append(p.Warnings, "the API servers compact by themselves, every 5 minutes unless --etcd-compaction-interval says otherwise; this is for NOSPACE, or where they don't")
+		if facts.Moment == nil {
+			p.Warnings = append(p.Warnings, "watches and lists that began before that revision end with 410 Gone, and begin anew")
+		}
+	}
+	return p
+}
+
+// Compact runs a plan through any voter that answers. Physical, it returns when that one's
+// database has done it; timeout is for one that is not.
+func Compact(ctx context.Context, members Members, plan CompactPlan, timeout time.Duration) error {
+	if len(plan.Refusals) > 0 {
+		return asError(plan.Refusals)
+	}
+	overview := etcd.Observe(ctx, members.Sources, timeout)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	client := members.anyVoter(overview)
+	if client == nil {
+		return fmt.Errorf("%w: no voter can be asked", ErrUnready)
+	}
+	if plan.Physical {
+		timeout = max(timeout, 10*time.Minute) // it goes through all keys
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return client.Compact(ctx, plan.Revision, plan.Physical)
+}
+
+// RevisionAt finds the newest revision of which the value of key tells a time that is not
+// after at: key is one that somebody writes the time into again and again, as Kubernetes does
+// into a Lease, and timeOf reads it. What was before compacted is gone; where key was younger
+// then, or is not there at all, it is ErrNoClock.
+//
+// The revision is one at which key was at most that old, so that it lies before at, and by how
+// much is what key is written apart, and the clocks differ.
+func RevisionAt(ctx context.Context, client *etcd.Client, key string, head, compacted int64, at time.Time, timeOf func(value []byte) (time.Time, bool)) (*Moment, error) {
+	look := func(revision int64) (time.Time, bool, error) {
+		value, err := client.ValueAt(ctx, key, revision)
+		if errors.Is(err, rpctypes.ErrCompacted) || err == nil && value == nil {
+			return time.Time{}, false, nil
+		}
+		if err != nil {
+			return time.Time{}, false, err
+		}
+		written, ok := timeOf(value)
+		return written, ok, nil
+	}
+	found := &Moment{By: key}
+	low, high := max(compacted, 1), head // low may be before at, high is after it or the newest
+	for low <= high {
+		middle := low + (high-low)/2
+		written, ok, err := look(middle)
+		switch {
+		case err != nil:
+			return nil, err
+		case ok && written.After(at):
+			high = middle - 1
+		default:
+			if ok {
+				found.Revision, found.At = middle, written
+			}
+			low = middle + 1
+		}
+	}
+	if found.Revision == 0 {
+		return nil, fmt.Errorf("%w: nothing from before %s is left", ErrNoClock, at.UTC().Format(time.RFC3339))
+	}
+	return found, nil
+}

@@ -1,0 +1,376 @@
+package maintain
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+)
+
+const (
+	// assumedSpeed is what a disk is taken to write where nothing tells: less than the slowest
+	// of ours did, 291 MB in 11 s. Ours.
+	assumedSpeed = 20 << 20
+	// shortestPause is that of an empty database: files are made and renamed. Ours.
+	shortestPause = 100 * time.Millisecond
+	// longPause is from where on a pause is worth a warning: etcd gives up a request after 5 s
+	// and two election timeouts (server/v3 config, ReqTimeout).
+	longPause = 5 * time.Second
+	// recent is how old a backup may be that counts as recent. Ours.
+	recent = time.Hour
+)
+
+// DefragFacts are what a defragmentation is planned by.
+type DefragFacts struct {
+	At       time.Time
+	Overview etcd.Overview
+	Around   map[etcd.ID]Around
+	Backup   Backup
+}
+
+// Around is what is known around a member. The zero value: nothing.
+type Around struct {
+	// Liveness is for how long the kubelet lets it answer nothing; 0: no probe is known.
+	Liveness time.Duration
+	// DiskFree is what is left on the disk of its data directory, in bytes; nil: not known.
+	DiskFree *int64
+	// Speed is bytes of a database in use that it rewrites in a second, and SpeedFrom who says
+	// so; 0: not known.
+	Speed     float64
+	SpeedFrom string
+	// APIServers are those that reach etcd through this member alone; Ours: one of them is the
+	// one that the caller talks to.
+	APIServers []string
+	Ours       bool
+	// Busy is what it must not be disturbed in: "streams a snapshot".
+	Busy []string
+}
+
+// Backup is the newest moment that could be restored.
+type Backup struct {
+	Newest  time.Time
+	Because string // why none is known; empty: Newest is
+}
+
+// Rule says when a member is worth it. The zero value is that every member is.
+type Rule struct {
+	MinFree          int64   // bytes free in the file
+	MinFragmentation float64 // share of the file that is free
+	MinQuotaUsage    float64 // share of the quota from which on half of MinFree is enough
+}
+
+// DefaultRule is what OpenShift's operator goes by (its defragcontroller), and, near the
+// quota, etcd-defrag's users.
+func DefaultRule() Rule { return Rule{MinFree: 100 << 20, MinFragmentation: 0.45, MinQuotaUsage: 0.8} }
+
+// worth tells whether a member is, and by which numbers.
+func (r Rule) worth(s DefragStep) bool {
+	return s.Free >= r.MinFree && s.Fragmentation >= r.MinFragmentation ||
+		s.QuotaUsage > r.MinQuotaUsage && s.Free > r.MinFree/2
+}
+
+// DefragOptions say how to plan.
+type DefragOptions struct {
+	Rule Rule
+	// ByRule leaves out the members that are not worth it.
+	ByRule bool
+	// Force takes a cluster that has no member to spare.
+	Force bool
+	// Speed is what a disk rewrites in a second, as who runs this knows it; 0: not known.
+	Speed float64
+}
+
+// Action is what a step does.
+type Action string
+
+// Actions, in the order in which a plan has them.
+const (
+	ActionDefrag Action = "defrag"
+	ActionMove   Action = "move-leader"
+	ActionDisarm Action = "disarm"
+)
+
+// DefragStep is one step, of one member but for ActionDisarm.
+type DefragStep struct {
+	Action Action  `json:"action"`
+	Member string  `json:"member,omitempty"`
+	ID     etcd.ID `json:"id,omitzero"`
+	Leader bool    `json:"leader,omitempty"` // it leads when the plan is made
+	// To is who takes the leadership over.
+	To   string  `json:"to,omitempty"`
+	ToID etcd.ID `json:"toID,omitzero"`
+
+	DBSize        int64         `json:"dbSize,omitempty"`      // bytes
+	DBSizeInUse   int64         `json:"dbSizeInUse,omitempty"` // bytes; what the disk must have room for besides
+	Free          int64         `json:"free,omitempty"`        // bytes; the expected gain
+	Fragmentation float64       `json:"fragmentation,omitempty"`
+	QuotaUsage    float64       `json:"quotaUsage,omitempty"`
+	Pause         time.Duration `json:"pause,omitempty"` // for about how long it answers nothing
+	PauseFrom     string        `json:"pauseFrom,omitempty"`
+	// Limit is half of the time after which the kubelet ends it; 0: not known.
+	Limit time.Duration `json:"limit,omitempty"`
+	// speed is what Pause was reckoned with.
+	speed float64
+}
+
+// reckon tells how long a step takes at a speed in bytes a second.
+func (s DefragStep) reckon(speed float64) time.Duration {
+	return shortestPause + time.Duration(float64(s.DBSizeInUse)/speed*float64(time.Second))
+}
+
+// SkippedMember is one that is left out.
+type SkippedMember struct {
+	Member string `json:"member"`
+	Why    string `json:"why"`
+}
+
+// DefragPlan is what would be done, in order. With Refusals nothing is.
+type DefragPlan struct {
+	Steps    []DefragStep    `json:"steps"`
+	Skipped  []SkippedMember `json:"skipped,omitempty"`
+	Refusals []Refusal       `json:"refusals,omitempty"`
+	Warnings []string        `json:"warnings,omitempty"`
+	Gain     int64           `json:"gain"` // bytes, of all members together
+	Leader   etcd.ID         `json:"leader,omitzero"`
+	Members  []etcd.ID       `json:"members"` // of the list that it was made by, sorted
+	Force    bool            `json:"force,omitempty"`
+}
+
+// Empty: there is nothing to do.
+func (p DefragPlan) Empty() bool { return len(p.Steps) == 0 }
+
+// PlanDefrag says who is defragmented in which order, what that gains and costs, and why not.
+func PlanDefrag(facts DefragFacts, options DefragOptions) DefragPlan {
+	p := planner{facts: facts, options: options}
+	p.plan = DefragPlan{Members: memberIDs(facts.Overview), Force: options.Force}
+	p.plan.Refusals = unwell(facts.Overview)
+	leader, _ := leaderOf(facts.Overview)
+	p.plan.Leader = idOf(leader)
+	p.choose()
+	if !p.plan.Empty() {
+		p.margin()
+		for _, step := range p.plan.Steps {
+			p.judge(step)
+		}
+		p.warnOfBackup()
+		p.moveLeader()
+	}
+	p.disarm()
+	if p.plan.Empty() && p.allAnswered() {
+		p.plan.Refusals = nil // there is nothing to refuse
+	}
+	return p.plan
+}
+
+type planner struct {
+	facts   DefragFacts
+	options DefragOptions
+	plan    DefragPlan
+}
+
+// allAnswered: that nobody needs it is known of every voter.
+func (p *planner) allAnswered() bool {
+	members := p.facts.Overview.Members
+	return len(p.plan.Members) > 0 && !slices.ContainsFunc(members, func(v etcd.MemberView) bool {
+		return v.Member != nil && !isLearner(v) && v.Status == nil
+	})
+}
+
+func (p *planner) refuse(instead, format string, args ...any) {
+	p.plan.Refusals = append(p.plan.Refusals, Refusal{fmt.Sprintf(format, args...), instead})
+}
+
+func (p *planner) warn(format string, args ...any) {
+	p.plan.Warnings = append(p.plan.Warnings, fmt.Sprintf(format, args...))
+}
+
+func (p *planner) skip(view etcd.MemberView, why string) {
+	p.plan.Skipped = append(p.plan.Skipped, SkippedMember{nameOf(view), why})
+}
+
+// choose takes the members that are worth it: followers first, the most fragmented before the
+// others, so that what is gained most is gained should it end early.
+func (p *planner) choose() {
+	worth := 0
+	for _, view := range p.facts.Overview.Members {
+		switch {
+		case view.Member == nil:
+			p.skip(view, "it is in no member list")
+		case isLearner(view):
+			p.skip(view, "etcd does not defragment learners")
+		case view.Status == nil: // refused already
+			p.skip(view, "it does not answer")
+		default:
+			step := p.step(view)
+			good := p.options.Rule.worth(step)
+			if good {
+				worth++
+			}
+			if p.options.ByRule && !good {
+				p.skip(view, fmt.Sprintf("not worth it: %.0f%% free, %s", 100*step.Fragmentation, humanBytes(step.Free)))
+				continue
+			}
+			p.plan.Steps = append(p.plan.Steps, step)
+			p.plan.Gain += step.Free
+		}
+	}
+	if worth == 0 && !p.plan.Empty() {
+		p.warn("no member needs it: etcd uses free pages again; --auto goes by what is worth it")
+	}
+	slices.SortStableFunc(p.plan.Steps, func(a, b DefragStep) int {
+		if a.Leader != b.Leader {
+			return cmp.Compare(toInt(a.Leader), toInt(b.Leader))
+		}
+		return cmp.Compare(b.Fragmentation, a.Fragmentation)
+	})
+}
+
+func toInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (p *planner) step(view etcd.MemberView) DefragStep {
+	s := view.Status
+	step := DefragStep{
+		Action: ActionDefrag, Member: nameOf(view), ID: s.MemberID, Leader: s.MemberID == p.plan.Leader,
+		DBSize: s.DBSize, DBSizeInUse: s.DBSizeInUse, Free: s.DBSize - min(s.DBSizeInUse, s.DBSize),
+	}
+	if s.DBSize > 0 {
+		step.Fragmentation = float64(step.Free) / float64(s.DBSize)
+	}
+	if view.Quota > 0 {
+		step.QuotaUsage = float64(s.DBSize) / float64(view.Quota)
+	}
+	around := p.facts.Around[step.ID]
+	switch {
+	case p.options.Speed > 0:
+		step.speed, step.PauseFrom = p.options.Speed, "the speed that was given"
+	case around.Speed > 0:
+		step.speed, step.PauseFrom = around.Speed, around.SpeedFrom
+	default:
+		step.speed, step.PauseFrom = assumedSpeed, fmt.Sprintf("assumed: %s a second", humanBytes(assumedSpeed))
+	}
+	step.Pause, step.Limit = step.reckon(step.speed), around.Liveness/2
+	return step
+}
+
+// margin refuses where the pause of one member stops etcd.
+func (p *planner) margin() {
+	voters := p.facts.Overview.Verdict.Voters
+	switch {
+	case p.options.Force || voters > 2:
+	case voters == 1:
+		p.refuse("--force, when nobody needs it for that long", "it is a single member: etcd answers nothing for about %s", humanPause(p.longest()))
+	default:
+		p.refuse("--force, when nobody needs it for that long", "with %d voters none can be spared: etcd may take no writes for about %s", voters, humanPause(p.longest()))
+	}
+}
+
+func (p *planner) longest() (longest time.Duration) {
+	for _, step := range p.plan.Steps {
+		longest = max(longest, step.Pause)
+	}
+	return longest
+}
+
+// judge looks at one member.
+func (p *planner) judge(step DefragStep) {
+	view, _ := find(p.facts.Overview, step.ID)
+	around := p.facts.Around[step.ID]
+	if before(view.Status.Version, 3, 5, 6) {
+		p.refuse("upgrade it, or run etcdutl defrag on its data directory while it is stopped",
+			"%s runs etcd %s: before 3.5.6 one that ends in the middle may leave a damaged database", step.Member, view.Status.Version)
+	}
+	if step.Limit > 0 && step.Pause > step.Limit {
+		p.refuse("say how fast its disk is where you know it (--disk-speed 200MiB), or raise the failureThreshold of its liveness probe meanwhile",
+			"%s would answer nothing for about %s (%s), and after %s its liveness probe ends it in the middle", step.Member, humanPause(step.Pause), step.PauseFrom, humanPause(2*step.Limit))
+	}
+	if around.DiskFree != nil && *around.DiskFree < step.DBSizeInUse {
+		p.refuse("make room there first", "the disk of %s has %s free, and the new database needs %s beside the old one", step.Member, humanBytes(*around.DiskFree), humanBytes(step.DBSizeInUse))
+	}
+	for _, busy := range around.Busy {
+		p.refuse("wait until that is over", "%s %s", step.Member, busy)
+	}
+	switch servers := strings.Join(around.APIServers, ", "); {
+	case around.Ours:
+		p.warn("%s is the only member that the API server you are talking to uses (%s): it hangs for about %s", step.Member, servers, humanPause(step.Pause))
+	case servers != "":
+		p.warn("%s is the only member that an API server uses (%s): that one hangs for about %s", step.Member, servers, humanPause(step.Pause))
+	}
+	if step.Pause > longPause {
+		p.warn("requests through %s fail meanwhile: it answers nothing for about %s (%s)", step.Member, humanPause(step.Pause), step.PauseFrom)
+	}
+}
+
+func (p *planner) warnOfBackup() {
+	b := p.facts.Backup
+	switch age := p.facts.At.Sub(b.Newest); {
+	case b.Because != "":
+		p.warn("whether there is a recent backup is not known: %s", b.Because)
+	case b.Newest.IsZero():
+		p.warn("there is no backup")
+	case age > recent:
+		p.warn("the newest backup is %s old", age.Round(time.Minute))
+	}
+}
+
+// moveLeader puts a change of leadership before the leader's turn.
+func (p *planner) moveLeader() {
+	last := len(p.plan.Steps) - 1
+	if last < 0 || !p.plan.Steps[last].Leader || p.facts.Overview.Verdict.Voters < 2 {
+		return
+	}
+	own := p.plan.Steps[last]
+	to, ok := p.successor()
+	if !ok {
+		p.refuse("kubectl etcd status", "no voter is fit to take the leadership over from %s", own.Member)
+		return
+	}
+	move := DefragStep{Action: ActionMove, Member: own.Member, ID: own.ID, To: nameOf(to), ToID: idOf(to)}
+	p.plan.Steps = slices.Insert(p.plan.Steps, last, move)
+}
+
+// successor is a healthy voter in step that has had its turn, or needs none; the one with
+// least to catch up, then the quickest to answer.
+func (p *planner) successor() (etcd.MemberView, bool) {
+	var fit []etcd.MemberView
+	for _, view := range p.facts.Overview.Members {
+		if view.Member != nil && view.Healthy && !isLearner(view) && inStep(view) && idOf(view) != p.plan.Leader {
+			fit = append(fit, view)
+		}
+	}
+	if len(fit) == 0 {
+		return etcd.MemberView{}, false
+	}
+	return slices.MinFunc(fit, func(a, b etcd.MemberView) int {
+		return cmp.Or(cmp.Compare(*a.Lag, *b.Lag), cmp.Compare(a.Status.Latency, b.Status.Latency), cmp.Compare(a.Name, b.Name))
+	}), true
+}
+
+// disarm ends with NOSPACE, where it is raised: once there is room, writes are to go on.
+func (p *planner) disarm() {
+	switch {
+	case len(alarmsOf(p.facts.Overview, NoSpace)) == 0:
+	case p.plan.Empty():
+		p.warn("NOSPACE is raised, and no member has room to give back: kubectl etcd alarm disarm says what comes first")
+	default:
+		p.plan.Steps = append(p.plan.Steps, DefragStep{Action: ActionDisarm})
+	}
+}
+
+// memberIDs are those of the member list, sorted.
+func memberIDs(overview etcd.Overview) (ids []etcd.ID) {
+	for _, view := range overview.Members {
+		if view.Member != nil {
+			ids = append(ids, view.Member.ID)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
