@@ -54,7 +54,7 @@ func (c *Client) Compact(ctx context.Context, revision int64, physical bool) err
 // before that is refused, and the refusal tells.
 func (c *Client) CompactRevision(ctx context.Context) (int64, error) {
 	const key = "compact_rev_key" // any would do
-	if _, err := c.ValueAt(ctx, key, 1); !errors.Is(err, rpctypes.ErrCompacted) {
+	if _, _, err := c.ValueAt(ctx, key, 1); !errors.Is(err, rpctypes.ErrCompacted) {
 		return 0, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -70,16 +70,16 @@ func (c *Client) CompactRevision(ctx context.Context) (int64, error) {
 	return 0, fmt.Errorf("read compact revision: %w", errors.Join(ctx.Err(), errors.New("the watch ended")))
 }
 
-// ValueAt is a key's value as of revision, 0 for now, out of what this member has; nil: there
-// was none. What is compacted is rpctypes.ErrCompacted.
-func (c *Client) ValueAt(ctx context.Context, key string, revision int64) ([]byte, error) {
+// ValueAt is a key's value as of revision, 0 for now, out of what this member has, and the
+// revision that wrote it; 0: there was none. What is compacted is rpctypes.ErrCompacted.
+func (c *Client) ValueAt(ctx context.Context, key string, revision int64) (value []byte, written int64, err error) {
 	request := &pb.RangeRequest{Key: []byte(key), Revision: revision, Serializable: true}
 	r, err := pb.NewKVClient(c.raw.ActiveConnection()).Range(ctx, request)
 	if err != nil {
-		return nil, fmt.Errorf("read %s at revision %d: %w", key, revision, err)
+		return nil, 0, fmt.Errorf("read %s at revision %d: %w", key, revision, err)
 	}
 	if len(r.Kvs) == 0 {
-		return nil, nil
+		return nil, 0, nil
 	}
-	return r.Kvs[0].Value, nil
+	return r.Kvs[0].Value, r.Kvs[0].ModRevision, nil
 }

@@ -93,44 +93,28 @@ func Compact(ctx context.Context, members Members, plan CompactPlan, timeout tim
 	return client.Compact(ctx, plan.Revision, plan.Physical)
 }
 
-// RevisionAt finds the newest revision of which the value of key tells a time that is not
-// after at: key is one that somebody writes the time into again and again, as Kubernetes does
-// into a Lease, and timeOf reads it. What was before compacted is gone; where key was younger
-// then, or is not there at all, it is ErrNoClock.
-//
-// The revision is one at which key was at most that old, so that it lies before at, and by how
-// much is what key is written apart, and the clocks differ.
+// RevisionAt finds the newest revision that wrote into key a time that is not after at: key is
+// one that somebody writes the time into again and again, as Kubernetes does into a Lease, and
+// timeOf reads it. So the revision is older than at, by no more than what is between two such
+// writes, and as far as the clocks agree. Where nothing of before at is left it is ErrNoClock.
 func RevisionAt(ctx context.Context, client *etcd.Client, key string, head, compacted int64, at time.Time, timeOf func(value []byte) (time.Time, bool)) (*Moment, error) {
-	look := func(revision int64) (time.Time, bool, error) {
-		value, err := client.ValueAt(ctx, key, revision)
-		if errors.Is(err, rpctypes.ErrCompacted) || err == nil && value == nil {
-			return time.Time{}, false, nil
-		}
-		if err != nil {
-			return time.Time{}, false, err
-		}
-		written, ok := timeOf(value)
-		return written, ok, nil
-	}
 	found := &Moment{By: key}
-	low, high := max(compacted, 1), head // low may be before at, high is after it or the newest
-	for low <= high {
+	for low, high := max(compacted, 1), head; low <= high; {
 		middle := low + (high-low)/2
-		written, ok, err := look(middle)
-		switch {
-		case err != nil:
+		value, revision, err := client.ValueAt(ctx, key, middle)
+		if err != nil && !errors.Is(err, rpctypes.ErrCompacted) { // it goes on being compacted
 			return nil, err
-		case ok && written.After(at):
-			high = middle - 1
-		default:
-			if ok {
-				found.Revision, found.At = middle, written
-			}
-			low = middle + 1
 		}
+		if written, ok := timeOf(value); ok && written.After(at) {
+			high = min(middle, revision) - 1
+			continue
+		} else if ok {
+			found.Revision, found.At = revision, written
+		}
+		low = middle + 1
 	}
 	if found.Revision == 0 {
-		return nil, fmt.Errorf("%w: nothing from before %s is left", ErrNoClock, at.UTC().Format(time.RFC3339))
+		return nil, fmt.Errorf("%w: %s has nothing from before %s", ErrNoClock, key, at.UTC().Format(time.RFC3339))
 	}
 	return found, nil
 }
