@@ -37,14 +37,14 @@ func (s *session) confirm(ctx context.Context, question string) (bool, error) {
 	}
 }
 
-// agreed asks before something is destroyed; yes: it was said already. Where nobody can be
+// agreed asks before something is done that can't be undone; yes: it was said already. Where nobody can be
 // asked it refuses.
 func (s *session) agreed(ctx context.Context, question string, yes bool) error {
 	if yes {
 		return nil
 	}
 	if !s.atTerminal() {
-		return withHint(usagef("this destroys something, and there is nobody to ask"), "look at it with --dry-run, then say --yes")
+		return withHint(usagef("this can't be undone, and there is nobody to ask"), "look at it with --dry-run, then say --yes")
 	}
 	ok, err := s.confirm(ctx, question)
 	if err == nil && !ok {

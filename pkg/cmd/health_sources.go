@@ -20,7 +20,7 @@ func (o *healthOptions) sources(r *reach) health.Sources {
 	s := health.Sources{
 		Timeout: o.timeout, Sample: o.sample, Deep: o.deep, Now: o.now,
 		WithoutKubernetes: "etcd was reached without Kubernetes",
-		Archive:           func(ctx context.Context) health.Fact[health.Archive] { return o.archived(ctx, r) },
+		Archive:           func(ctx context.Context) health.Fact[health.Archive] { return o.archived(ctx, o.session, r) },
 	}
 	s.Members = r.memberSources()
 	if r.kube != nil {
@@ -173,19 +173,19 @@ func peersOf(ctx context.Context, reader etcd.Reader) []string {
 	return nil
 }
 
-// archived is what the archive has of this cluster.
-func (o *healthOptions) archived(ctx context.Context, r *reach) health.Fact[health.Archive] {
+// archived is what the archive has of a cluster.
+func (f *archiveFlags) archived(ctx context.Context, s *session, r *reach) health.Fact[health.Archive] {
 	unknown := health.Unknown[health.Archive]
-	if o.location == "" {
+	if f.location == "" {
 		return unknown("no --archive was given")
 	}
-	quiet := *o.session
+	quiet := *s
 	quiet.ErrOut = &bytes.Buffer{} // whose archive it is stands in the check
 	etcdName := r.cluster.Name
 	if r.way == wayDirect {
 		etcdName = "" // the name is an address there
 	}
-	a, closeArchive, err := o.read(ctx, &quiet, etcdName, store.Keys{})
+	a, closeArchive, err := f.read(ctx, &quiet, etcdName, store.Keys{})
 	if err != nil {
 		return unknown(etcd.Shorten(err))
 	}

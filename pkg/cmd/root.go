@@ -12,6 +12,7 @@ import (
 const (
 	groupLook     = "look"
 	groupBackup   = "backup"
+	groupMaintain = "maintain"
 	commandName   = "kubectl etcd"
 	binaryName    = "kubectl-etcd"
 	specialFormat = "kubectl-etcd/format" // annotation: the form of -o that only this command has
@@ -50,11 +51,13 @@ func newRootCommand(s *session) *cobra.Command {
 			return s.refuseSpecial(c)
 		},
 	}
-	root.AddGroup(&cobra.Group{ID: groupLook, Title: "Look"}, &cobra.Group{ID: groupBackup, Title: "Back up and restore"})
+	root.AddGroup(&cobra.Group{ID: groupLook, Title: "Look"}, &cobra.Group{ID: groupBackup, Title: "Back up and restore"},
+		&cobra.Group{ID: groupMaintain, Title: "Keep house"})
 	root.AddCommand(
 		newStatusCommand(s), newHealthCommand(s), newTuneCommand(s), newTailCommand(s),
 		newBackupCommand(s), newBackupsCommand(s), newRestoreCommand(s), newExportCommand(s),
 		newVerifyCommand(s), newPruneCommand(s), newKeygenCommand(s), newAgentCommand(s),
+		newDefragCommand(s), newCompactCommand(s), newAlarmCommand(s),
 		newOptionsCommand(s), newVersionCommand(s), newRelayCommand(s),
 	)
 	s.addFlags(root.PersistentFlags())

@@ -285,7 +285,12 @@ func (t *target) one(ctx context.Context) (*reach, error) {
 	if len(k.clusters) > 1 {
 		return nil, errSeveral(k.clusters)
 	}
-	return t.throughPods(ctx, k, k.clusters[0], false)
+	r, err := t.throughPods(ctx, k, k.clusters[0], false)
+	if err != nil {
+		return nil, err
+	}
+	r.kube = k
+	return r, nil
 }
 
 func errSeveral(clusters []discover.Cluster) error {

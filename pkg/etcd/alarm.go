@@ -49,7 +49,7 @@ func mergeAlarms(readings []reading) map[ID][]string {
 func unclaimedAlarms(alarms map[ID][]string, views []MemberView) []Alarm {
 	var unclaimed []Alarm
 	for id, types := range alarms {
-		if id != 0 && slices.ContainsFunc(views, func(v MemberView) bool { return v.id() == id }) {
+		if id != 0 && slices.ContainsFunc(views, func(v MemberView) bool { return v.ID() == id }) {
 			continue
 		}
 		for _, alarm := range types {

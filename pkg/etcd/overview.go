@@ -62,8 +62,8 @@ func (v MemberView) Leads() bool {
 	return v.Status != nil && v.Status.Leader != 0 && v.Status.Leader == v.Status.MemberID
 }
 
-// id is the member's ID, 0 when it is unknown.
-func (v MemberView) id() ID {
+// ID is the member's ID, 0 when it is unknown.
+func (v MemberView) ID() ID {
 	switch {
 	case v.Status != nil:
 		return v.Status.MemberID
@@ -81,10 +81,10 @@ func (v MemberView) unstarted() bool { return v.Member != nil && v.Member.Name =
 
 // alarmsIn are the member's own. One whose ID is unknown has none: 0 is the cluster's.
 func (v MemberView) alarmsIn(alarms map[ID][]string) []string {
-	if v.id() == 0 {
+	if v.ID() == 0 {
 		return nil
 	}
-	return alarms[v.id()]
+	return alarms[v.ID()]
 }
 
 func (v MemberView) has(alarm string) bool { return slices.Contains(v.Alarms, alarm) }

@@ -63,10 +63,10 @@ func (j *judgement) count(members []MemberView) {
 		listed = listed || m.Member != nil
 	}
 	for _, m := range members {
-		if m.learner() || (listed && m.Member == nil) || (m.id() != 0 && seen[m.id()]) {
+		if m.learner() || (listed && m.Member == nil) || (m.ID() != 0 && seen[m.ID()]) {
 			continue
 		}
-		seen[m.id()] = true
+		seen[m.ID()] = true
 		j.Voters++
 		if m.Healthy {
 			j.Healthy++
@@ -133,7 +133,7 @@ func (j *judgement) findLeader(members []MemberView) string {
 
 func nameOf(members []MemberView, id ID) string {
 	for _, m := range members {
-		if m.id() == id {
+		if m.ID() == id {
 			return m.Name
 		}
 	}

@@ -211,7 +211,7 @@ func (d *defrag) asPlanned(overview etcd.Overview) error {
 	}
 	leader, _ := leaderOf(overview)
 	d.report.Leader = nameOf(leader)
-	if idOf(leader) != d.leader {
+	if leader.ID() != d.leader {
 		return fmt.Errorf("%w: the leader has changed to %s", ErrUnready, nameOf(leader))
 	}
 	return nil

@@ -148,7 +148,7 @@ func PlanDefrag(facts DefragFacts, options DefragOptions) DefragPlan {
 	p.plan = DefragPlan{Members: memberIDs(facts.Overview), Force: options.Force}
 	p.plan.Refusals = unwell(facts.Overview)
 	leader, _ := leaderOf(facts.Overview)
-	p.plan.Leader = idOf(leader)
+	p.plan.Leader = leader.ID()
 	p.choose()
 	if !p.plan.Empty() {
 		p.margin()
@@ -332,7 +332,7 @@ func (p *planner) moveLeader() {
 		p.refuse("kubectl etcd status", "no voter is fit to take the leadership over from %s", own.Member)
 		return
 	}
-	move := DefragStep{Action: ActionMove, Member: own.Member, ID: own.ID, To: nameOf(to), ToID: idOf(to)}
+	move := DefragStep{Action: ActionMove, Member: own.Member, ID: own.ID, To: nameOf(to), ToID: to.ID()}
 	p.plan.Steps = slices.Insert(p.plan.Steps, last, move)
 }
 
@@ -341,7 +341,7 @@ func (p *planner) moveLeader() {
 func (p *planner) successor() (etcd.MemberView, bool) {
 	var fit []etcd.MemberView
 	for _, view := range p.facts.Overview.Members {
-		if view.Member != nil && view.Healthy && !isLearner(view) && inStep(view) && idOf(view) != p.plan.Leader {
+		if view.Member != nil && view.Healthy && !isLearner(view) && inStep(view) && view.ID() != p.plan.Leader {
 			fit = append(fit, view)
 		}
 	}

@@ -69,7 +69,7 @@ func (m Members) client(view etcd.MemberView) *etcd.Client {
 func (m Members) voter(overview etcd.Overview, but etcd.ID) (client *etcd.Client, name string) {
 	for _, view := range overview.Members {
 		found := m.client(view)
-		if found == nil || view.Status == nil || isLearner(view) || idOf(view) == but || !view.Healthy {
+		if found == nil || view.Status == nil || isLearner(view) || view.ID() == but || !view.Healthy {
 			continue
 		}
 		if client, name = found, nameOf(view); !view.Leads() {
@@ -85,16 +85,6 @@ func nameOf(view etcd.MemberView) string {
 		return view.Pod
 	}
 	return view.Name
-}
-
-func idOf(view etcd.MemberView) etcd.ID {
-	switch {
-	case view.Status != nil:
-		return view.Status.MemberID
-	case view.Member != nil:
-		return view.Member.ID
-	}
-	return 0
 }
 
 func isLearner(view etcd.MemberView) bool {
@@ -125,7 +115,7 @@ func leaderOf(overview etcd.Overview) (leader etcd.MemberView, ok bool) {
 
 // find is the row of the member with that ID.
 func find(overview etcd.Overview, id etcd.ID) (etcd.MemberView, bool) {
-	at := slices.IndexFunc(overview.Members, func(v etcd.MemberView) bool { return idOf(v) == id })
+	at := slices.IndexFunc(overview.Members, func(v etcd.MemberView) bool { return v.ID() == id })
 	if at < 0 {
 		return etcd.MemberView{}, false
 	}
@@ -137,7 +127,7 @@ func alarmsOf(overview etcd.Overview, kind string) []etcd.Alarm {
 	var alarms []etcd.Alarm
 	for _, view := range overview.Members {
 		if slices.Contains(view.Alarms, kind) {
-			alarms = append(alarms, etcd.Alarm{MemberID: idOf(view), Type: kind})
+			alarms = append(alarms, etcd.Alarm{MemberID: view.ID(), Type: kind})
 		}
 	}
 	for _, alarm := range overview.Alarms {

@@ -1,0 +1,123 @@
+package cmd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/pflag"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/maintain"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
+)
+
+// upkeepFlags are those of what changes a running etcd.
+type upkeepFlags struct {
+	dryRun        bool
+	yes           bool
+	overrideOwner bool
+}
+
+func (f *upkeepFlags) addConsent(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.dryRun, "dry-run", false, "print the plan, and do nothing")
+	flags.BoolVar(&f.yes, "yes", false, "do not ask")
+	flags.BoolVar(&f.overrideOwner, "override-owner", false, "also where something else looks after this etcd (OpenShift's operator, etcd-manager, RKE2, …)")
+}
+
+// forUpkeep reaches the one cluster that is to be changed; for a plan alone a way to look is
+// enough.
+func (t *target) forUpkeep(ctx context.Context, f upkeepFlags, what string) (*reach, error) {
+	r, err := t.oneOf(ctx, f.dryRun)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.leftToOwner(what); err != nil && !f.overrideOwner {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// oneOf reaches exactly one cluster, to look at it or by gRPC.
+func (t *target) oneOf(ctx context.Context, looking bool) (*reach, error) {
+	if !looking {
+		return t.one(ctx)
+	}
+	reached, err := t.readers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(reached) == 1 {
+		return reached[0], nil
+	}
+	clusters := make([]discover.Cluster, len(reached))
+	for i, r := range reached {
+		clusters[i] = r.cluster
+	}
+	return nil, errors.Join(errSeveral(clusters), closeAll(reached))
+}
+
+// leftToOwner is that somebody else does this to the cluster, and how; nil: nobody does.
+func (r *reach) leftToOwner(what string) error {
+	owner := r.cluster.Owner
+	if !owner.Managed {
+		return nil
+	}
+	return withHint(fmt.Errorf("%s looks after etcd %q: it is not for us to %s it", owner.Kind, r.cluster.Name, what),
+		cmp.Or(owner.Upkeep, owner.Advice), "to do it all the same: --override-owner")
+}
+
+// place names the cluster for a question.
+func (o *target) place(r *reach) string {
+	switch {
+	case r.way == wayDirect:
+		return "etcd at " + r.cluster.Name
+	case r.way == wayNode:
+		return fmt.Sprintf("etcd %q of this node", r.cluster.Name)
+	}
+	return fmt.Sprintf("etcd %q of context %q", r.cluster.Name, o.contextName())
+}
+
+// contextName is the kubeconfig's context that is used.
+func (s *session) contextName() string {
+	if name := *s.kube.Context; name != "" {
+		return name
+	}
+	raw, err := s.kube.ToRawKubeConfigLoader().RawConfig()
+	if err != nil {
+		return ""
+	}
+	return raw.CurrentContext
+}
+
+// refused is that a plan is not carried out: the first reason, and what would mend each.
+func refused(what string, refusals []maintain.Refusal) error {
+	var hints []string
+	for _, r := range refusals {
+		hints = append(hints, r.Reason+": "+r.Instead)
+	}
+	return withHint(fmt.Errorf("%s: %s", what, refusals[0].Reason), hints...)
+}
+
+func viewRefusals(s *render.Screen, refusals []maintain.Refusal, warnings []string) {
+	for _, r := range refusals {
+		s.Line(s.State("refused", render.Bad), render.Cell{Text: ": " + r.Reason})
+	}
+	for _, warning := range warnings {
+		s.Line(s.State("warning", render.Warn), render.Cell{Text: ": " + warning})
+	}
+}
+
+// members are the ways to a cluster's members, as maintain takes them.
+func (r *reach) members() maintain.Members {
+	return maintain.Members{Sources: r.sources, Clients: r.clients}
+}
+
+// planScreen is where a plan is shown before the question: stdout, unless that is for a program.
+func (s *session) planScreen() *render.Screen {
+	if s.format.Structured() {
+		return s.screenOn(s.ErrOut)
+	}
+	return s.screen()
+}
