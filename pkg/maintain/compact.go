@@ -96,7 +96,8 @@ func Compact(ctx context.Context, members Members, plan CompactPlan, timeout tim
 // RevisionAt finds the newest revision that wrote into key a time that is not after at: key is
 // one that somebody writes the time into again and again, as Kubernetes does into a Lease, and
 // timeOf reads it. So the revision is older than at, by no more than what is between two such
-// writes, and as far as the clocks agree. Where nothing of before at is left it is ErrNoClock.
+// writes, and as far as the clocks agree. Where all of before at is compacted already it is what
+// that was compacted to; where that is not known, ErrNoClock.
 func RevisionAt(ctx context.Context, client *etcd.Client, key string, head, compacted int64, at time.Time, timeOf func(value []byte) (time.Time, bool)) (*Moment, error) {
 	found := &Moment{By: key}
 	for low, high := max(compacted, 1), head; low <= high; {
@@ -112,6 +113,12 @@ func RevisionAt(ctx context.Context, client *etcd.Client, key string, head, comp
 			found.Revision, found.At = revision, written
 		}
 		low = middle + 1
+	}
+	if found.Revision == 0 && compacted > 0 {
+		value, _, err := client.ValueAt(ctx, key, compacted)
+		if written, ok := timeOf(value); err == nil && ok {
+			return &Moment{Revision: compacted, At: written, By: key}, nil
+		}
 	}
 	if found.Revision == 0 {
 		return nil, fmt.Errorf("%w: %s has nothing from before %s", ErrNoClock, key, at.UTC().Format(time.RFC3339))

@@ -115,8 +115,11 @@ func TestCompact(t *testing.T) {
 	if found, err := RevisionAt(t.Context(), client, "/clock", head, written[10]+3, noon.Add(105*time.Second), clockOf); err != nil || found.Revision != written[10] {
 		t.Errorf("after that: %+v, %v", found, err)
 	}
-	if _, err := RevisionAt(t.Context(), client, "/clock", head, written[10]+3, noon.Add(95*time.Second), clockOf); !errors.Is(err, ErrNoClock) {
-		t.Errorf("of what is gone: %v", err)
+	if found, err := RevisionAt(t.Context(), client, "/clock", head, written[10]+3, noon.Add(95*time.Second), clockOf); err != nil || found.Revision != written[10]+3 {
+		t.Errorf("of what is gone: %+v, %v", found, err)
+	}
+	if _, err := RevisionAt(t.Context(), client, "/none", head, written[10]+3, noon, clockOf); !errors.Is(err, ErrNoClock) {
+		t.Errorf("no such key: %v", err)
 	}
 	facts.Head = 1 << 40
 	refused := PlanCompact(facts, 1<<41, false)

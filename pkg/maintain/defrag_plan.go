@@ -297,14 +297,14 @@ func (p *planner) judge(step DefragStep) {
 	for _, busy := range around.Busy {
 		p.refuse("wait until that is over", "%s %s", step.Member, busy)
 	}
+	pause := fmt.Sprintf("for about %s (%s)", humanPause(step.Pause), step.PauseFrom)
 	switch servers := strings.Join(around.APIServers, ", "); {
 	case around.Ours:
-		p.warn("%s is the only member that the API server you are talking to uses (%s): it hangs for about %s", step.Member, servers, humanPause(step.Pause))
+		p.warn("%s is the only member that the API server you are talking to uses (%s): it hangs %s", step.Member, servers, pause)
 	case servers != "":
-		p.warn("%s is the only member that an API server uses (%s): that one hangs for about %s", step.Member, servers, humanPause(step.Pause))
-	}
-	if step.Pause > longPause {
-		p.warn("requests through %s fail meanwhile: it answers nothing for about %s (%s)", step.Member, humanPause(step.Pause), step.PauseFrom)
+		p.warn("%s is the only member that an API server uses (%s): that one hangs %s", step.Member, servers, pause)
+	case step.Pause > longPause:
+		p.warn("requests through %s fail meanwhile: it answers nothing %s", step.Member, pause)
 	}
 }
 

@@ -32,11 +32,12 @@ import (
 // with exit code 0.
 type exampleRun struct {
 	exit    int
-	says    string // on stdout
-	env     string // what the example takes for granted
-	without string // a file of the folder that it makes itself
-	then    string // a command that fails unless the example did what it says
-	goesOn  bool   // until it is interrupted
+	says    string        // on stdout
+	env     string        // what the example takes for granted
+	without string        // a file of the folder that it makes itself
+	then    string        // a command that fails unless the example did what it says
+	goesOn  bool          // until it is interrupted
+	age     time.Duration // of the cluster; it is waited for
 }
 
 const certificatesInEnv = "ETCDCTL_CACERT=ca.crt ETCDCTL_CERT=client.crt ETCDCTL_KEY=client.key"
@@ -91,9 +92,19 @@ var exampleRuns = map[string]exampleRun{
 		says: "plan: restore revision", then: "test ! -e restored"},
 	"kubectl etcd restore --archive archive --identity archive-key.txt --to-time -15m --out-dir restored": {
 		then: "test -f restored/node1/member/snap/db"},
-	"kubectl etcd backups --archive archive":                                       {says: "every moment from revision"},
-	"kubectl etcd verify --archive archive --identity archive-key.txt --deep":      {says: "is whole"},
-	"kubectl etcd prune --archive archive --keep-within 48h --keep-daily 14 --yes": {says: "nothing to prune"},
+	"kubectl etcd backups --archive archive":                                                                        {says: "every moment from revision"},
+	"kubectl etcd verify --archive archive --identity archive-key.txt --deep":                                       {says: "is whole"},
+	"kubectl etcd prune --archive archive --keep-within 48h --keep-daily 14 --yes":                                  {says: "nothing to prune"},
+	"kubectl etcd defrag --dry-run":                                                                                 {says: "3 members"},
+	"kubectl etcd defrag --cacert ca.crt --cert client.crt --key client.key":                                        {exit: 2, says: "plan: defragment 3 members"}, // nobody can be asked
+	"kubectl etcd defrag --auto --yes --archive archive":                                                            {env: certificatesInEnv, says: "nothing needs to be defragmented"},
+	"kubectl etcd defrag --dry-run --min-free 1GiB --min-fragmentation 30% -o json":                                 {says: `"kind": "Defragmentation"`},
+	"kubectl etcd compact --keep 5m --dry-run --cacert ca.crt --cert client.crt --key client.key":                   {says: "compact"},
+	"kubectl etcd compact --keep 5m --yes --cacert ca.crt --cert client.crt --key client.key":                       {says: "compact"},
+	"kubectl etcd compact --revision 12345 --physical --dry-run --cacert ca.crt --cert client.crt --key client.key": {exit: 1}, // it ends before
+	"kubectl etcd alarm list":             {says: "no alarm is raised"},
+	"kubectl etcd alarm disarm --dry-run": {says: "no alarm is to be disarmed"},
+	"kubectl etcd alarm disarm --yes --cacert ca.crt --cert client.crt --key client.key": {says: "no alarm is to be disarmed"},
 	"kubectl etcd agent manifest --archive s3://bucket/etcd --env-from etcd-archive --recipient age1… --keep-within 48h --image IMAGE > agent.yaml": {
 		then: "kubectl --kubeconfig /etc/kubernetes/admin.conf apply --dry-run=server -f agent.yaml"},
 }
@@ -242,6 +253,9 @@ func exampleArchive(t *testing.T, dir string) (recipient string) {
 // run gives an example a folder of its own.
 func (b *exampleBench) run(t *testing.T, line string, how exampleRun) {
 	b.runs++
+	if how.age > 0 {
+		time.Sleep(how.age - clusterAge(t))
+	}
 	dir := fmt.Sprintf("%s/%d", b.dir, b.runs)
 	if err := os.CopyFS(b.node.Path(dir), os.DirFS(b.files)); err != nil {
 		t.Fatal(err)
@@ -264,6 +278,16 @@ func (b *exampleBench) run(t *testing.T, line string, how exampleRun) {
 			t.Errorf("%s\nthen %s: %v: %s", line, how.then, err, out)
 		}
 	}
+}
+
+// clusterAge is how long ago the API server first started.
+func clusterAge(t *testing.T) time.Duration {
+	t.Helper()
+	made, err := time.Parse(time.RFC3339, kubectl(t, "get", "namespace", "kube-system", "-o", "jsonpath={.metadata.creationTimestamp}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Since(made)
 }
 
 // shell is a command line in the node's own shell, with kubeadm's own kubeconfig.
