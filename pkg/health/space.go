@@ -21,7 +21,7 @@ func spaceChecks() []Check {
 			ID: "H20", Title: "alarms", Category: Space, judge: judgeAlarms,
 			Measures: "alarms that any member tells of, of every member and of the whole cluster",
 			Source:   spaceQuota + "; data corruption",
-			Remedy:   "see what it is about before it is disarmed: etcdctl alarm list",
+			Remedy:   "see what it is about before it is disarmed: kubectl etcd alarm list",
 		},
 		{
 			ID: "H21", Title: "database and quota", Category: Space, judge: judgeQuotaUse,
@@ -41,13 +41,13 @@ func spaceChecks() []Check {
 			ID: "H23", Title: "fragmentation", Category: Space, judge: judgeFragmentation, Limits: []string{"db-in-use", "db-in-use-least"},
 			Measures: "the share of the database that is in use",
 			Source:   etcdMixin + "etcdDatabaseHighFragmentationRatio",
-			Remedy:   "etcdctl defrag, one member at a time, the leader last",
+			Remedy:   "kubectl etcd defrag: one member at a time, the leader last",
 		},
 		{
 			ID: "H24", Title: "database sizes", Category: Space, judge: judgeSizes, Limits: []string{"db-size-ratio", "db-size-least"},
 			Measures: "the largest database against the smallest",
 			Source:   "ours",
-			Remedy:   "etcdctl defrag on the largest",
+			Remedy:   "kubectl etcd defrag, which begins with the most fragmented",
 		},
 		{
 			ID: "H25", Title: "quota", Category: Space, judge: judgeQuota, Limits: []string{"quota-size"},
@@ -94,8 +94,8 @@ func judgeAlarms(f *Facts, _ Limits, o *outcome) {
 		o.mend("never disarm it: stop what writes, find the member that differs (H40), and rebuild that one from the others " +
 			"(etcdctl member remove, empty its data directory, let it join anew); if none can be trusted, kubectl etcd restore")
 	case raised["NOSPACE"] != nil:
-		o.mend("etcdctl compaction to a revision of some minutes ago; etcdctl defrag on one member at a time, the leader last; " +
-			"when all are well below their quota, etcdctl alarm disarm; then find what grew (H21, H22)")
+		o.mend("kubectl etcd compact --keep 5m; then kubectl etcd defrag, which disarms it once all are below 90%% of their quota " +
+			"(kubectl etcd alarm disarm does where there is nothing to defragment); then find what grew (H21, H22)")
 	}
 	answered := slices.ContainsFunc(f.Members, func(m Member) bool { return m.silent() == "" })
 	if !answered { // any member tells of all alarms
@@ -223,18 +223,18 @@ func judgeGrowing(m reading[growth], limits Limits, o *outcome) {
 }
 
 func judgeFragmentation(f *Facts, limits Limits, o *outcome) {
-	var loose []Member
+	loose := false
 	members := read(f.Members, o, inUse)
 	for _, m := range members {
 		size, used := last(m.Member).DBSize, last(m.Member).DBSizeInUse
 		if m.Value >= limits.at("db-in-use") || float64(used) <= limits.at("db-in-use-least") {
 			continue
 		}
-		loose = append(loose, m.Member)
+		loose = true
 		o.warn("%s has %.0f%% of its database in use: %s of %s can be reclaimed", m.Name(), m.Value*100, humanBytes(size-used), humanBytes(size))
 	}
-	if len(loose) > 0 {
-		o.mend("%s; not before etcd 3.5.6, where a crash meanwhile damages the database", defrag(loose))
+	if loose {
+		o.mend("kubectl etcd defrag --auto: one at a time, the leader last; not before etcd 3.5.6, where a crash meanwhile damages the database")
 	}
 	if len(members) > 0 {
 		o.ok("no database has much to reclaim")
@@ -256,31 +256,6 @@ func inUse(m Member) Fact[float64] {
 	return Known(float64(status.DBSizeInUse) / float64(status.DBSize))
 }
 
-// defrag is how to defragment members: it stops each for a while, the leader's turn is last.
-func defrag(members []Member) string {
-	slices.SortStableFunc(members, func(a, b Member) int { return leads(a) - leads(b) })
-	steps := make([]string, len(members))
-	for i, m := range members {
-		endpoint := m.Name()
-		if m.View.Member != nil && len(m.View.Member.ClientURLs) > 0 {
-			endpoint = m.View.Member.ClientURLs[0]
-		}
-		steps[i] = "etcdctl defrag --endpoints=" + endpoint
-	}
-	if len(steps) == 1 {
-		return steps[0]
-	}
-	return "one at a time, the leader last: " + strings.Join(steps, "; ")
-}
-
-// leads is 1 for the leader.
-func leads(m Member) int {
-	if m.View.Leads() {
-		return 1
-	}
-	return 0
-}
-
 func judgeSizes(f *Facts, limits Limits, o *outcome) {
 	answered := f.answering(o)
 	bySize := func(a, b Member) int { return cmp.Compare(last(a).DBSize, last(b).DBSize) }
@@ -296,7 +271,7 @@ func judgeSizes(f *Facts, limits Limits, o *outcome) {
 	o.shows("from %s (%s) to %s (%s)", humanBytes(small), least.Name(), humanBytes(large), most.Name())
 	if float64(large) >= limits.at("db-size-least") && float64(large) > limits.at("db-size-ratio")*float64(small) {
 		o.info("the databases differ: %s holds more than %g times what %s does", most.Name(), limits.at("db-size-ratio"), least.Name())
-		o.mend("%s", defrag([]Member{most}))
+		o.mend("kubectl etcd defrag, which begins with the most fragmented")
 	}
 	o.ok("the databases are of about one size")
 }

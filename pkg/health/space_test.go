@@ -56,7 +56,7 @@ func spaceCases() []checkCase {
 func sizeCases() []checkCase {
 	return []checkCase{
 		{id: "H20", name: "none", change: resize(3), level: OK, says: "no alarm"},
-		{id: "H20", name: "no space", level: Critical, says: "NOSPACE, raised by etcd-node1: etcd takes only reads", mends: "etcdctl compact", change: func(f *Facts) {
+		{id: "H20", name: "no space", level: Critical, says: "NOSPACE, raised by etcd-node1: etcd takes only reads", mends: "kubectl etcd compact --keep 5m; then kubectl etcd defrag, which disarms it once all are below 90% of", change: func(f *Facts) {
 			alarm(f, 1, "NOSPACE")
 		}},
 		{id: "H20", name: "corrupt", level: Critical, says: "CORRUPT, raised by etcd-node1", mends: "never disarm", change: func(f *Facts) { alarm(f, 1, "CORRUPT") }},
@@ -136,9 +136,9 @@ func sizeCases() []checkCase {
 
 		{id: "H23", name: "dense", change: resize(3), level: OK, says: "no database has much"},
 		{id: "H23", name: "loose", level: Warning, says: "etcd-node1 has 40% of its database in use: 600 MiB of 1000 MiB can be reclaimed",
-			mends: "etcdctl defrag --endpoints=https://10.0.0.2:2379; not before", change: sized(1, 1000, 400)},
+			mends: "kubectl etcd defrag --auto: one at a time, the leader last; not before etcd 3.5.6", change: sized(1, 1000, 400)},
 		{id: "H23", name: "the leader last", level: Warning, says: "etcd-node0",
-			mends: "leader last: etcdctl defrag --endpoints=https://10.0.0.3:2379; etcdctl defrag --endpoints=https://10.0.0.1:2379", change: func(f *Facts) {
+			mends: "kubectl etcd defrag --auto", change: func(f *Facts) {
 				sized(0, 1000, 400)(f)
 				sized(2, 1000, 400)(f)
 			}},
@@ -149,7 +149,7 @@ func sizeCases() []checkCase {
 			answersOf(f, 1, func(s *etcd.Status) { s.DBSize, s.DBSizeInUse, s.Learner = 1000<<20, 400<<20, true })
 		}},
 		{id: "H23", name: "does not tell", change: sized(1, 1000, 0), level: OK, says: "etcd-node1: it does not tell"},
-		{id: "H23", name: "in no list", level: Warning, mends: "--endpoints=etcd-node1", change: func(f *Facts) {
+		{id: "H23", name: "in no list", level: Warning, mends: "kubectl etcd defrag --auto", change: func(f *Facts) {
 			unlisted(f)
 			sized(1, 1000, 400)(f)
 		}},
@@ -161,7 +161,7 @@ func sizeCases() []checkCase {
 
 		{id: "H24", name: "same", change: resize(3), level: OK, says: "of about one size"},
 		{id: "H24", name: "twice", change: sized(1, 200, 100), level: OK, says: "from 100 MiB (etcd-node0) to 200 MiB (etcd-node1)"},
-		{id: "H24", name: "more", change: sized(1, 201, 100), level: Info, says: "etcd-node1 holds more than 2 times", mends: "etcdctl defrag --endpoints=https://10.0.0.2:2379"},
+		{id: "H24", name: "more", change: sized(1, 201, 100), level: Info, says: "etcd-node1 holds more than 2 times", mends: "kubectl etcd defrag, which begins with the most fragmented"},
 		{id: "H24", name: "all small", level: OK, says: "of about one size", change: func(f *Facts) {
 			sized(0, 90, 10)(f)
 			sized(1, 10, 10)(f)

@@ -143,6 +143,11 @@ func TestPlanDefrag(t *testing.T) {
 			f.Overview.Members[2].Healthy = false
 		}},
 		{name: "nothing is known", options: byRule, refuses: "there is no quorum", change: func(f *DefragFacts) { f.Overview = etcd.Overview{} }},
+		{name: "no list could be read", options: byRule, refuses: "who is a member is not known", change: func(f *DefragFacts) {
+			for i := range f.Overview.Members {
+				f.Overview.Members[i].Member = nil
+			}
+		}},
 		{name: "a voter lags", steps: "b c a>b a", refuses: "c is 1000 entries behind", change: func(f *DefragFacts) { f.Overview.Members[2].Lag = new(uint64(1000)) }},
 		{name: "a voter applies too slowly", steps: "b c a>b a", refuses: "c is 1000 entries behind", change: func(f *DefragFacts) {
 			f.Overview.Members[2].Status.RaftApplied -= 1000

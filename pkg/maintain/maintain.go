@@ -147,6 +147,9 @@ func unwell(overview etcd.Overview) (refusals []Refusal) {
 	if overview.Disagree {
 		refuse("kubectl etcd status", "the members do not agree who is a member")
 	}
+	if len(memberIDs(overview)) == 0 {
+		refuse("kubectl etcd status", "who is a member is not known")
+	}
 	if len(alarmsOf(overview, Corrupt)) > 0 {
 		refuse("kubectl etcd health --check H20,H40 --deep", "alarm CORRUPT is raised: a member's data differs from the others'")
 	}
