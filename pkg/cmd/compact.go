@@ -155,8 +155,8 @@ func (o *compactOptions) plan(ctx context.Context, r *reach) (compaction, error)
 	}
 	revision := o.revision
 	if o.keep > 0 {
-		if facts.Moment, err = momentOf(ctx, client, prefix, facts, o.now().Add(-o.keep)); err != nil {
-			return done, withHint(err, "say it yourself: --revision N; what it is now: kubectl etcd status -o wide")
+		if facts.Moment, err = o.moment(ctx, client, prefix, facts); err != nil {
+			return done, err
 		}
 		revision = facts.Moment.Revision
 	}
@@ -198,28 +198,34 @@ func keepsKubernetes(ctx context.Context, client *etcd.Client, prefix string) (f
 	return found, err
 }
 
-// momentOf goes by the Lease that was renewed last: those of leaders every two seconds, those of
+// moment is the revision of --keep ago.
+func (o *compactOptions) moment(ctx context.Context, client *etcd.Client, prefix string, facts maintain.CompactFacts) (*maintain.Moment, error) {
+	clock, err := findClock(ctx, client, prefix)
+	if err != nil {
+		return nil, err
+	}
+	return clock.RevisionAt(ctx, client, facts, o.now().Add(-o.keep))
+}
+
+// findClock is the Lease that was renewed last: those of leaders are every two seconds, those of
 // nodes every ten.
-func momentOf(ctx context.Context, client *etcd.Client, prefix string, facts maintain.CompactFacts, at time.Time) (*maintain.Moment, error) {
-	var (
-		clock  string
-		newest time.Time
-	)
+func findClock(ctx context.Context, client *etcd.Client, prefix string) (maintain.Clock, error) {
+	clock, newest := maintain.Clock{TimeOf: renewedAt}, time.Time{}
 	for _, namespace := range []string{"/leases/kube-system/", "/leases/kube-node-lease/"} {
 		err := client.Scan(ctx, prefix+namespace, 100, 1000, func(stored etcd.KeyValue) bool {
 			if renewed, ok := renewedAt(stored.Value); ok && renewed.After(newest) {
-				clock, newest = stored.Key, renewed
+				clock.Key, newest = stored.Key, renewed
 			}
 			return true
 		})
 		if err != nil {
-			return nil, err
+			return clock, err
 		}
 	}
-	if clock == "" {
-		return nil, fmt.Errorf("%w: there is no Lease of Kubernetes to tell the time by", maintain.ErrNoClock)
+	if clock.Key == "" {
+		return clock, fmt.Errorf("%w: there is no Lease of Kubernetes to tell the time by", maintain.ErrNoClock)
 	}
-	return maintain.RevisionAt(ctx, client, clock, facts.Head, facts.Compacted, at, renewedAt)
+	return clock, nil
 }
 
 // renewedAt is when a stored Lease was renewed. The API server stores them as protobuf, unless

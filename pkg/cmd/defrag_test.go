@@ -223,6 +223,20 @@ func TestUpkeepLeavesItToTheOwner(t *testing.T) {
 	}
 }
 
+// A question names the cluster, and how it was chosen.
+func TestPlace(t *testing.T) {
+	s, _, _ := testSession(nil)
+	*s.kube.Context = "prod"
+	o := newTarget(s)
+	for w, want := range map[way]string{
+		wayForward: `etcd "main" of context "prod"`, wayRelay: `etcd "main" of context "prod"`, wayNode: `etcd "main" of this node`, wayDirect: "etcd at main",
+	} {
+		if got := o.place(&reach{way: w, cluster: discover.Cluster{Name: "main"}}); got != want {
+			t.Errorf("%s: %s", w, got)
+		}
+	}
+}
+
 func TestDependents(t *testing.T) {
 	pod := discover.Pod{Node: "node1", HostIP: "10.0.0.2", ClientPort: 2379, ClientURLs: []string{"https://etcd1.example:2379"}}
 	server := func(node string, urls ...string) discover.APIServer {

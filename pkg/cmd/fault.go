@@ -18,6 +18,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/capture"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/maintain"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/relay"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
@@ -151,6 +152,9 @@ func plainHints(err error) []string {
 		{backup.ErrSpoolFull, "the archive took nothing for too long; see whether it can be reached, and start again: what was compacted meanwhile is in the next base"},
 		{backup.ErrBaseNeeded, "take one: kubectl etcd backup --archive LOCATION"},
 		{capture.ErrHidden, "give a user that may read every key: root, or none where auth is off; --etcd-user"},
+		{maintain.ErrUnready, "see what is wrong: kubectl etcd status; what mends it: kubectl etcd health"},
+		{maintain.ErrFull, "see what comes first: kubectl etcd alarm disarm --dry-run"},
+		{maintain.ErrNoClock, "say it yourself: --revision N; what it is now: kubectl etcd status -o wide"},
 		{syscall.ENOSPC, "the disk is full; make room or choose another place, nothing was left behind"},
 		{syscall.EROFS, "that file system is read-only; choose another place"},
 		{fs.ErrPermission, "you may not write or read there; choose another place, or run as the user who may"},

@@ -69,14 +69,14 @@ func (r *reach) leftToOwner(what string) error {
 }
 
 // place names the cluster for a question.
-func (o *target) place(r *reach) string {
-	switch {
-	case r.way == wayDirect:
+func (t *target) place(r *reach) string {
+	switch r.way {
+	case wayDirect:
 		return "etcd at " + r.cluster.Name
-	case r.way == wayNode:
+	case wayNode:
 		return fmt.Sprintf("etcd %q of this node", r.cluster.Name)
 	}
-	return fmt.Sprintf("etcd %q of context %q", r.cluster.Name, o.contextName())
+	return fmt.Sprintf("etcd %q of context %q", r.cluster.Name, t.contextName())
 }
 
 // contextName is the kubeconfig's context that is used.

@@ -93,20 +93,26 @@ func Compact(ctx context.Context, members Members, plan CompactPlan, timeout tim
 	return client.Compact(ctx, plan.Revision, plan.Physical)
 }
 
-// RevisionAt finds the newest revision that wrote into key a time that is not after at: key is
-// one that somebody writes the time into again and again, as Kubernetes does into a Lease, and
-// timeOf reads it. So the revision is older than at, by no more than what is between two such
-// writes, and as far as the clocks agree. Where all of before at is compacted already it is what
-// that was compacted to; where that is not known, ErrNoClock.
-func RevisionAt(ctx context.Context, client *etcd.Client, key string, head, compacted int64, at time.Time, timeOf func(value []byte) (time.Time, bool)) (*Moment, error) {
-	found := &Moment{By: key}
-	for low, high := max(compacted, 1), head; low <= high; {
+// Clock is a key that somebody writes the time into again and again, as Kubernetes does into a
+// Lease.
+type Clock struct {
+	Key    string
+	TimeOf func(value []byte) (at time.Time, ok bool)
+}
+
+// RevisionAt finds the newest revision that wrote a time into the clock that is not after at. So
+// the revision is older than at, by no more than what is between two such writes, and as far as
+// the clocks agree. Where all of before at is compacted already it is what that was compacted to;
+// where that is not known, ErrNoClock.
+func (c Clock) RevisionAt(ctx context.Context, client *etcd.Client, facts CompactFacts, at time.Time) (*Moment, error) {
+	found := &Moment{By: c.Key}
+	for low, high := max(facts.Compacted, 1), facts.Head; low <= high; {
 		middle := low + (high-low)/2
-		value, revision, err := client.ValueAt(ctx, key, middle)
+		value, revision, err := client.ValueAt(ctx, c.Key, middle)
 		if err != nil && !errors.Is(err, rpctypes.ErrCompacted) { // it goes on being compacted
 			return nil, err
 		}
-		if written, ok := timeOf(value); ok && written.After(at) {
+		if written, ok := c.TimeOf(value); ok && written.After(at) {
 			high = min(middle, revision) - 1
 			continue
 		} else if ok {
@@ -114,14 +120,14 @@ func RevisionAt(ctx context.Context, client *etcd.Client, key string, head, comp
 		}
 		low = middle + 1
 	}
-	if found.Revision == 0 && compacted > 0 {
-		value, _, err := client.ValueAt(ctx, key, compacted)
-		if written, ok := timeOf(value); err == nil && ok {
-			return &Moment{Revision: compacted, At: written, By: key}, nil
+	if found.Revision > 0 {
+		return found, nil
+	}
+	if facts.Compacted > 0 {
+		value, _, err := client.ValueAt(ctx, c.Key, facts.Compacted)
+		if written, ok := c.TimeOf(value); err == nil && ok {
+			return &Moment{Revision: facts.Compacted, At: written, By: c.Key}, nil
 		}
 	}
-	if found.Revision == 0 {
-		return nil, fmt.Errorf("%w: %s has nothing from before %s", ErrNoClock, key, at.UTC().Format(time.RFC3339))
-	}
-	return found, nil
+	return nil, fmt.Errorf("%w: %s has nothing from before %s", ErrNoClock, c.Key, at.UTC().Format(time.RFC3339))
 }

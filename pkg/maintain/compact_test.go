@@ -86,7 +86,7 @@ func TestCompact(t *testing.T) {
 	}{
 		{time.Hour, 19}, {190 * time.Second, 19}, {189 * time.Second, 18}, {95 * time.Second, 9}, {9 * time.Second, 0}, {0, 0}, {-time.Second, -1},
 	} {
-		found, err := RevisionAt(t.Context(), client, "/clock", head, 0, noon.Add(test.at), clockOf)
+		found, err := Clock{"/clock", clockOf}.RevisionAt(t.Context(), client, CompactFacts{Head: head, Compacted: 0}, noon.Add(test.at))
 		switch {
 		case test.want < 0:
 			if !errors.Is(err, ErrNoClock) {
@@ -96,7 +96,7 @@ func TestCompact(t *testing.T) {
 			t.Errorf("%s: %+v, %v, want %d", test.at, found, err, written[test.want])
 		}
 	}
-	if _, err := RevisionAt(t.Context(), client, "/none", head, 0, noon, clockOf); !errors.Is(err, ErrNoClock) {
+	if _, err := (Clock{"/none", clockOf}).RevisionAt(t.Context(), client, CompactFacts{Head: head, Compacted: 0}, noon); !errors.Is(err, ErrNoClock) {
 		t.Errorf("no such key: %v", err)
 	}
 
@@ -112,13 +112,13 @@ func TestCompact(t *testing.T) {
 		t.Error("the history is still there")
 	}
 	// What was before is gone; what stood then is still there.
-	if found, err := RevisionAt(t.Context(), client, "/clock", head, written[10]+3, noon.Add(105*time.Second), clockOf); err != nil || found.Revision != written[10] {
+	if found, err := (Clock{"/clock", clockOf}).RevisionAt(t.Context(), client, CompactFacts{Head: head, Compacted: written[10] + 3}, noon.Add(105*time.Second)); err != nil || found.Revision != written[10] {
 		t.Errorf("after that: %+v, %v", found, err)
 	}
-	if found, err := RevisionAt(t.Context(), client, "/clock", head, written[10]+3, noon.Add(95*time.Second), clockOf); err != nil || found.Revision != written[10]+3 {
+	if found, err := (Clock{"/clock", clockOf}).RevisionAt(t.Context(), client, CompactFacts{Head: head, Compacted: written[10] + 3}, noon.Add(95*time.Second)); err != nil || found.Revision != written[10]+3 {
 		t.Errorf("of what is gone: %+v, %v", found, err)
 	}
-	if _, err := RevisionAt(t.Context(), client, "/none", head, written[10]+3, noon, clockOf); !errors.Is(err, ErrNoClock) {
+	if _, err := (Clock{"/none", clockOf}).RevisionAt(t.Context(), client, CompactFacts{Head: head, Compacted: written[10] + 3}, noon); !errors.Is(err, ErrNoClock) {
 		t.Errorf("no such key: %v", err)
 	}
 	facts.Head = 1 << 40

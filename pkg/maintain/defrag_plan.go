@@ -139,7 +139,7 @@ type DefragPlan struct {
 	Force    bool            `json:"force,omitempty"`
 }
 
-// Empty: there is nothing to do.
+// Empty tells that there is nothing to do.
 func (p DefragPlan) Empty() bool { return len(p.Steps) == 0 }
 
 // PlanDefrag says who is defragmented in which order, what that gains and costs, and why not.
