@@ -121,6 +121,9 @@ func (o *alarmListOptions) print(all []clusterAlarms, list render.List) error {
 	}
 	screen := o.screen()
 	for _, c := range all {
+		if len(all) > 1 {
+			screen.Line(render.Cell{Text: strings.TrimPrefix(c.Namespace+"/"+c.Cluster, "/"), Tone: render.Strong})
+		}
 		viewAlarms(screen, c)
 	}
 	return screen.Flush()

@@ -3,6 +3,7 @@ package cmd
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -57,37 +58,31 @@ func (o *defragOptions) around(ctx context.Context, r *reach, i int, status etcd
 	if r.own != nil && i == 0 {
 		around.DiskFree = diskFree(r.own.DataDir)
 	}
-	if metrics := o.metricsOf(ctx, r, i); metrics != nil {
-		around.Busy = busyWith(metrics)
-		around.Speed, around.SpeedFrom = earlierSpeed(metrics, status.DBSizeInUse)
+	metrics, err := o.metricsOf(ctx, r, i)
+	if err != nil {
+		around.Unseen = etcd.Shorten(err)
+		return around
 	}
+	around.Busy = busyWith(metrics)
+	around.Speed, around.SpeedFrom = earlierSpeed(metrics, status.DBSizeInUse)
 	return around
 }
 
-// metricsOf are a member's, from its metrics URL or its client URL; nil: they can't be read.
-func (o *defragOptions) metricsOf(ctx context.Context, r *reach, i int) *etcd.Metrics {
+// metricsOf are a member's, from its client URL or its metrics URL.
+func (o *defragOptions) metricsOf(ctx context.Context, r *reach, i int) (*etcd.Metrics, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	source := r.memberSource(i)
-	var (
-		page etcd.Page
-		err  = etcd.ErrNoPage
-	)
+	page, err := etcd.Page{}, errors.New("its metrics can't be reached without a certificate")
 	if r.clients[i] != nil {
 		page, err = r.clients[i].Page(ctx, "/metrics")
 	}
-	if err != nil && source.Pages != nil {
-		page, err = source.Pages(ctx, "/metrics")
+	if pages := r.memberSource(i).Pages; err != nil && pages != nil {
+		page, err = pages(ctx, "/metrics")
 	}
 	if err != nil {
-		o.log.Info("metrics were not read", "member", r.sources[i].Name, "because", err)
-		return nil
+		return nil, err
 	}
-	metrics, err := page.Metrics()
-	if err != nil {
-		return nil
-	}
-	return metrics
+	return page.Metrics()
 }
 
 // busy is what a member must not be disturbed in now.
@@ -102,7 +97,7 @@ func (o *defragOptions) busy(ctx context.Context, r *reach, id etcd.ID) []string
 		if err != nil || status.MemberID != id {
 			continue
 		}
-		if metrics := o.metricsOf(ctx, r, i); metrics != nil {
+		if metrics, err := o.metricsOf(ctx, r, i); err == nil { // else there was a warning
 			return busyWith(metrics)
 		}
 	}

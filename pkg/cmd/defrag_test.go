@@ -22,6 +22,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/maintain"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/relay"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
 )
 
@@ -215,6 +216,17 @@ func TestUpkeepLeavesItToTheOwner(t *testing.T) {
 		if err != nil || r.kube == nil {
 			t.Errorf("--override-owner: %+v, %v", r, err)
 		}
+	}
+	owned := tlsCluster
+	owned.Owner = discover.Owner{Kind: "etcd-manager", Managed: true, Advice: "use etcd-manager-ctl"}
+	target := withKubernetes(t, server, &discover.Found{Clusters: []discover.Cluster{owned}}, execDialer{})
+	target.relay.wanted, target.relay.image = true, "x"
+	target.startRelay = func(context.Context, relay.Options) (memberRelay, error) {
+		t.Error("a relay was started for what is refused")
+		return nil, errors.New("none")
+	}
+	if _, err := target.forUpkeep(t.Context(), upkeepFlags{}, "defragment"); err == nil || !strings.Contains(err.Error(), "looks after etcd") {
+		t.Errorf("through a relay: %v", err)
 	}
 	several := withKubernetes(t, server, &discover.Found{Clusters: []discover.Cluster{{Name: "main"}, {Name: "events"}}}, execDialer{})
 	for _, looking := range []bool{true, false} {

@@ -35,6 +35,9 @@ type target struct {
 
 	urls []*url.URL // endpoints, parsed
 
+	// admit is asked about a cluster before anything is created on the way to it; nil: any will do.
+	admit func(discover.Cluster) error
+
 	ways
 }
 
@@ -284,6 +287,11 @@ func (t *target) one(ctx context.Context) (*reach, error) {
 	}
 	if len(k.clusters) > 1 {
 		return nil, errSeveral(k.clusters)
+	}
+	if t.admit != nil {
+		if err := t.admit(k.clusters[0]); err != nil {
+			return nil, err
+		}
 	}
 	r, err := t.throughPods(ctx, k, k.clusters[0], false)
 	if err != nil {

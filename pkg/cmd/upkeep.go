@@ -29,11 +29,17 @@ func (f *upkeepFlags) addConsent(flags *pflag.FlagSet) {
 // forUpkeep reaches the one cluster that is to be changed; for a plan alone a way to look is
 // enough.
 func (t *target) forUpkeep(ctx context.Context, f upkeepFlags, what string) (*reach, error) {
+	t.admit = func(c discover.Cluster) error {
+		if f.overrideOwner {
+			return nil
+		}
+		return leftToOwner(c, what)
+	}
 	r, err := t.oneOf(ctx, f.dryRun)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.leftToOwner(what); err != nil && !f.overrideOwner {
+	if err := t.admit(r.cluster); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
@@ -59,12 +65,12 @@ func (t *target) oneOf(ctx context.Context, looking bool) (*reach, error) {
 }
 
 // leftToOwner is that somebody else does this to the cluster, and how; nil: nobody does.
-func (r *reach) leftToOwner(what string) error {
-	owner := r.cluster.Owner
+func leftToOwner(c discover.Cluster, what string) error {
+	owner := c.Owner
 	if !owner.Managed {
 		return nil
 	}
-	return withHint(fmt.Errorf("%s looks after etcd %q: it is not for us to %s it", owner.Kind, r.cluster.Name, what),
+	return withHint(fmt.Errorf("%s looks after etcd %q: it is not for us to %s it", owner.Kind, c.Name, what),
 		cmp.Or(owner.Upkeep, owner.Advice), "to do it all the same: --override-owner")
 }
 

@@ -202,6 +202,9 @@ func TestPlanDefrag(t *testing.T) {
 		{name: "another API server", steps: "b c a>b a", warns: "b is the only member that an API server uses", change: func(f *DefragFacts) {
 			f.Around[2] = Around{APIServers: []string{"kube-apiserver-b"}}
 		}},
+		{name: "metrics are not known", steps: "b c a>b a", warns: "whether b streams a snapshot is not known: forbidden", change: func(f *DefragFacts) {
+			f.Around[2] = Around{Unseen: "forbidden"}
+		}},
 		{name: "an old backup", steps: "b c a>b a", warns: "the newest backup is 1h1m0s old", change: func(f *DefragFacts) { f.Backup.Newest = noon.Add(-61 * time.Minute) }},
 		{name: "no backup", steps: "b c a>b a", warns: "there is no backup", change: func(f *DefragFacts) { f.Backup = Backup{} }},
 		{name: "no archive", steps: "b c a>b a", warns: "not known: no --archive was given", change: func(f *DefragFacts) { f.Backup = Backup{Because: "no --archive was given"} }},

@@ -269,19 +269,41 @@ func TestDefragAlone(t *testing.T) {
 	}
 }
 
-// fill writes until etcd refuses, which raises NOSPACE, and frees nearly all of it again.
+// fillUp writes until etcd refuses, which raises NOSPACE.
 func fillUp(t *testing.T, c *etcdtest.Cluster) {
 	t.Helper()
 	client := c.Open(c.Leader()).Raw()
 	for n := range 300 { // for awaitFree
 		etcdtest.Put(t, client, fmt.Sprintf("/tick/%d", n), "x")
 	}
-	for range 1000 {
+	for range 2000 {
 		if _, err := client.Put(t.Context(), "/big", strings.Repeat("x", 64<<10)); err != nil {
 			return
 		}
 	}
 	t.Fatal("the quota is never reached")
+}
+
+// fillDensely fills up until that can't be defragmented away: what was free in the files is
+// filled too.
+func fillDensely(t *testing.T, c *etcdtest.Cluster, m Members) {
+	t.Helper()
+	for range 5 {
+		fillUp(t, c)
+		for _, client := range m.Clients {
+			if err := client.Defragment(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		overview := etcd.Observe(t.Context(), m.Sources, patience)
+		if full(overview) != nil {
+			return
+		}
+		if _, err := disarmAll(t.Context(), m, overview, alarmsOf(overview, NoSpace), patience); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Fatal("there is always room")
 }
 
 func compactAll(t *testing.T, c *etcdtest.Cluster, least int64) {
@@ -299,12 +321,12 @@ func compactAll(t *testing.T, c *etcdtest.Cluster, least int64) {
 
 func TestDefragDisarms(t *testing.T) {
 	c := etcdtest.Start(t, 3, etcdtest.Options{Plain: true, Quota: 16 << 20})
-	fillUp(t, c)
 	m := membersOf(c)
+	fillDensely(t, c, m)
 
 	// Nothing is compacted, so that defragmentation makes no room: it stays.
 	plan := planOf(t, m, DefragOptions{})
-	if last := plan.Steps[len(plan.Steps)-1]; last.Action != ActionDisarm {
+	if plan.Empty() || plan.Steps[len(plan.Steps)-1].Action != ActionDisarm {
 		t.Fatalf("planned %s %+v", outline(plan), plan.Refusals)
 	}
 	report, err := Defrag(t.Context(), m, plan, DefragRun{Timeout: patience})
