@@ -147,7 +147,7 @@ func plainHints(err error) []string {
 		{store.ErrNoBase, "see which moments there are: kubectl etcd backups"},
 		{store.ErrNotFound, "look at the place: kubectl etcd backups --archive LOCATION"},
 		{restore.ErrNotCaptured, "see which moments there are: kubectl etcd backups; a snapshot's file: kubectl etcd restore"},
-		{restore.ErrRunning, "stop that member first: on a kubeadm node, move /etc/kubernetes/manifests/etcd.yaml away; or work on a copy that was made while it was stopped"},
+		{restore.ErrRunning, "stop that member first: on a kubeadm node, move etcd.yaml out of /etc/kubernetes/manifests into /etc/kubernetes/manifests.held, where the steps of a restore look for it; or work on a copy that was made while it was stopped"},
 		{restore.ErrNoLog, "its database alone is a snapshot's without a checksum: copy member/snap/db, and start one member on it with --force-new-cluster; or take another member's directory"},
 		{backup.ErrSpoolFull, "the archive took nothing for too long; see whether it can be reached, and start again: what was compacted meanwhile is in the next base"},
 		{backup.ErrBaseNeeded, "take one: kubectl etcd backup --archive LOCATION"},

@@ -291,6 +291,7 @@ func (o *restoreOptions) steps(plan *restore.Plan, found running) []restore.Step
 		status = append(status, "--etcd", o.name)
 	}
 	layout.Kubectl, layout.Status = o.kubectl("kubectl"), o.kubectl(status...)
+	layout.Here = memberHere(plan.Build, ownAddresses())
 	return restore.NextSteps(plan, *layout)
 }
 

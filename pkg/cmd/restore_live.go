@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
@@ -107,4 +108,28 @@ func summarize(overview etcd.Overview) running {
 		}
 	}
 	return found
+}
+
+// memberHere is the member whose peer URL is at one of this machine's own addresses; empty:
+// none is, or each is, as where all run on one machine for a test.
+func memberHere(build []restore.Target, own []net.Addr) (name string) {
+	for _, target := range build {
+		ip := net.ParseIP(target.Host())
+		if ip == nil || !slices.ContainsFunc(own, func(a net.Addr) bool { n, ok := a.(*net.IPNet); return ok && n.IP.Equal(ip) }) {
+			continue
+		}
+		if name != "" {
+			return ""
+		}
+		name = target.Name
+	}
+	return name
+}
+
+func ownAddresses() []net.Addr {
+	own, err := net.InterfaceAddrs()
+	if err != nil { // then the data is sent from here to here
+		return nil
+	}
+	return own
 }

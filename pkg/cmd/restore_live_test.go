@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"net"
 	"strings"
 	"testing"
 
@@ -122,5 +123,33 @@ func TestStepsOfEventsNeedTheRunningCluster(t *testing.T) {
 	got := drawRestore(t, func(screen *render.Screen) { viewRestore(screen, restored{Report: restore.Report{Plan: plan}}) })
 	if !strings.Contains(got, "--live --etcd NAME") {
 		t.Errorf("nothing says why there are no steps:\n%s", got)
+	}
+}
+
+func TestMemberHere(t *testing.T) {
+	address := func(cidr string) net.Addr {
+		ip, network, err := net.ParseCIDR(cidr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &net.IPNet{IP: ip, Mask: network.Mask}
+	}
+	own := []net.Addr{address("127.0.0.1/8"), address("10.0.0.2/24"), address("fd00::2/64")}
+	target := func(name, peer string) restore.Target { return restore.Target{Name: name, PeerURLs: []string{peer}} }
+	a, b, c := target("a", "https://10.0.0.1:2380"), target("b", "https://10.0.0.2:2380"), target("c", "https://[fd00::2]:2380")
+	for _, test := range []struct {
+		name  string
+		build []restore.Target
+		want  string
+	}{
+		{"elsewhere", []restore.Target{a}, ""},
+		{"one of two is here", []restore.Target{a, b}, "b"},
+		{"IPv6", []restore.Target{a, c}, "c"},
+		{"a name is not looked up", []restore.Target{target("d", "https://localhost:2380")}, ""},
+		{"all on one machine", []restore.Target{b, c}, ""},
+	} {
+		if got := memberHere(test.build, own); got != test.want {
+			t.Errorf("%s: %q, want %q", test.name, got, test.want)
+		}
 	}
 }

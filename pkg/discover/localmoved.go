@@ -9,7 +9,7 @@ import (
 const elsewhere = "on another control plane node, as root: kubectl etcd status --on-node"
 
 // movedAway: etcd's manifest lies beside the directory that kubelet looks into, as where
-// it is put to stop etcd, by a restore's steps for one (manifests.held-TOKEN).
+// it is put to stop etcd, by a restore's steps for one (manifests.held).
 func (d disk) movedAway(node string) *NotFoundError {
 	for _, dir := range d.manifestDirs() {
 		for _, name := range d.beside(dir) {

@@ -36,6 +36,9 @@ type StepOptions struct {
 	// Copy takes a directory to a node, with {src}, {host} and {dst} filled in:
 	// "scp -rp {src} root@{host}:{dst}".
 	Copy string
+	// Here is the member whose node is the machine on which the data was made: nothing has to
+	// be sent there. Empty: none is.
+	Here string
 	// Kubectl is kubectl with the flags that choose the cluster: "kubectl".
 	Kubectl string
 	// Status is the command that tells how etcd is, with -o jsonpath: "kubectl etcd status".
@@ -82,7 +85,7 @@ func NextSteps(plan *Plan, options StepOptions) []Step {
 		plan: plan, StepOptions: o, nodes: names(plan.Members),
 		fresh: o.DataDir + "/member.new-" + plan.Token,
 		old:   o.DataDir + "/member.old-" + plan.Token,
-		held:  path.Dir(o.ManifestDir) + "/manifests.held-" + plan.Token,
+		held:  path.Dir(o.ManifestDir) + "/manifests.held",
 	}
 	steps := []Step{w.copy(), w.stop(), w.stopped(), w.swap(), w.startEtcd(), w.serving(), w.firstAPI(), w.look()}
 	if len(w.nodes) > 1 {
@@ -101,6 +104,9 @@ type walk struct {
 
 func (w walk) everywhere(s Step) Step {
 	s.Where, s.On = "every control-plane node", w.nodes
+	if len(w.nodes) == 1 {
+		s.Where = "node " + w.nodes[0]
+	}
 	return s
 }
 
@@ -111,9 +117,13 @@ func (w walk) copy() Step {
 		Check: "The commands end without an error.",
 	}
 	for _, target := range w.plan.Build {
+		command := w.Copy
+		if target.Name == w.Here {
+			command = "test -e {dst} || { rm -rf {dst}.part && cp -rp {src} {dst}.part && mv -T {dst}.part {dst}; }"
+		}
 		s.Commands = append(s.Commands, strings.NewReplacer(
 			"{src}", quote(path.Join(target.Dir, "member")), "{host}", quote(host(target)), "{dst}", quote(w.fresh),
-		).Replace(w.Copy))
+		).Replace(command))
 	}
 	return s
 }
@@ -262,17 +272,26 @@ func (w walk) discard() Step {
 	})
 }
 
-// host is where a member's node is reached: the host of its first peer URL.
+// host is where a member's node is reached.
 func host(target Target) string {
-	for _, s := range target.PeerURLs {
+	switch name := target.Host(); {
+	case name == "":
+		return target.Name
+	case strings.Contains(name, ":"):
+		return "[" + name + "]"
+	default:
+		return name
+	}
+}
+
+// Host is the host of the member's first peer URL, a name or an address; empty: there is none.
+func (t Target) Host() string {
+	for _, s := range t.PeerURLs {
 		if u, err := url.Parse(s); err == nil && u.Hostname() != "" {
-			if strings.Contains(u.Hostname(), ":") {
-				return "[" + u.Hostname() + "]"
-			}
 			return u.Hostname()
 		}
 	}
-	return target.Name
+	return ""
 }
 
 // quote makes s one word of a shell, and leaves alone what is one anyway.
