@@ -24,6 +24,8 @@ func writeHelp(c *cobra.Command) {
 	writeCommands(&b, c)
 	if c.HasParent() {
 		writeFlags(&b, c)
+	} else {
+		fmt.Fprintf(&b, "When quorum is lost: %s\n", recoveryCommand)
 	}
 	fmt.Fprintf(&b, "\nExit codes:\n%s", exitCodesHelp)
 	fmt.Fprintf(&b, "\nkubectl's own flags (--context, --kubeconfig, -n, …) go after the command; all of them: %s options\n", commandName)

@@ -58,7 +58,7 @@ func newRootCommand(s *session) *cobra.Command {
 		newBackupCommand(s), newBackupsCommand(s), newRestoreCommand(s), newExportCommand(s),
 		newVerifyCommand(s), newPruneCommand(s), newKeygenCommand(s), newAgentCommand(s),
 		newDefragCommand(s), newCompactCommand(s), newAlarmCommand(s),
-		newOptionsCommand(s), newVersionCommand(s), newRelayCommand(s),
+		newOptionsCommand(s), newVersionCommand(s), newRelayCommand(s), newRecoveryTopic(),
 	)
 	s.addFlags(root.PersistentFlags())
 	addHiddenKubeFlags(s, root.PersistentFlags())

@@ -59,6 +59,10 @@ func viewCluster(s *render.Screen, c clusterStatus) {
 	for _, reason := range c.Verdict.Reasons {
 		s.Item(reason, render.Plain)
 	}
+	if has := c.Verdict.HasQuorum; has != nil && !*has {
+		s.Line(render.Cell{Text: "next: start one more member; where none can be had: "},
+			render.Cell{Text: recoveryCommand, Tone: render.Strong})
+	}
 	for _, note := range statusNotes(c, hidden) {
 		s.Text(0, "note: "+note, render.Dim)
 	}

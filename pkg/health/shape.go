@@ -146,7 +146,7 @@ func judgeMargin(f *Facts, _ Limits, o *outcome) {
 	switch margin := v.Healthy - v.Quorum; {
 	case !*v.HasQuorum:
 		o.critical("quorum is lost: writes are refused")
-		o.mend("start one more member if you can; else kubectl etcd restore --from-data-dir from the one that is most advanced")
+		o.mend("start one more member if you can; else out of the one that is most advanced: kubectl etcd help recovery (restore --from-data-dir)")
 	case margin < 0:
 		o.warn("there is quorum, but only %d voters could be seen healthy", v.Healthy)
 	case margin == 0 && v.Voters > 1:

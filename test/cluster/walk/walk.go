@@ -1,7 +1,7 @@
 //go:build unix
 
-// Package walk carries out the printed steps of `kubectl etcd restore` on a test
-// cluster, word for word, as the person would who reads them.
+// Package walk carries out the printed steps of `kubectl etcd restore` and others, and those of
+// a document, on a test cluster, word for word, as the person would who reads them.
 //
 // A test node has no sshd and no systemd: scp and systemctl are stand-ins on PATH that
 // do on this machine what the real ones do on theirs. No command is changed.
@@ -60,12 +60,18 @@ func Split(steps []Step) (now, later []Step) {
 // Steps runs every command in order, each step on all its nodes before the next, and
 // stops at the first that fails. Each command is written to log before it runs.
 func Steps(ctx context.Context, c *cluster.Cluster, steps []Step, log io.Writer) error {
+	return From(ctx, c, nil, steps, log)
+}
+
+// From is Steps as somebody does them who sits at a node: that is where "here" is. Without
+// one it is this machine.
+func From(ctx context.Context, c *cluster.Cluster, here *cluster.Node, steps []Step, log io.Writer) error {
 	shims, err := os.MkdirTemp("", "kubectl-etcd-walk-")
 	if err != nil {
 		return fmt.Errorf("walk: %w", err)
 	}
 	defer os.RemoveAll(shims) //nolint:errcheck // two small scripts in the system's folder
-	w := walker{cluster: c, shims: shims, log: log}
+	w := walker{cluster: c, at: here, shims: shims, log: log}
 	if err := w.prepare(ctx); err != nil {
 		return fmt.Errorf("walk: %w", err)
 	}
@@ -80,11 +86,15 @@ func Steps(ctx context.Context, c *cluster.Cluster, steps []Step, log io.Writer)
 
 type walker struct {
 	cluster *cluster.Cluster
+	at      *cluster.Node // nil: this machine
 	shims   string
 	log     io.Writer
 }
 
 func (w walker) step(ctx context.Context, step Step) error {
+	if len(step.On) == 0 && w.at != nil {
+		step.On = []string{w.at.Name}
+	}
 	if len(step.On) == 0 {
 		for _, command := range step.Commands {
 			if err := w.here(ctx, command); err != nil {
@@ -116,7 +126,7 @@ func (w walker) here(ctx context.Context, command string) error {
 
 func (w walker) onNode(ctx context.Context, n *cluster.Node, command string) error {
 	_, _ = fmt.Fprintf(w.log, "root@%s# %s\n", n.Name, command)
-	c, err := n.Command(ctx, "sh", "-c", "PATH=/run/walk:$PATH; "+command)
+	c, err := n.Command(ctx, "sh", "-c", "export PATH=/run/walk:$PATH KUBECONFIG=/etc/kubernetes/admin.conf; "+command)
 	if err != nil {
 		return err
 	}
