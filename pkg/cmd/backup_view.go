@@ -2,10 +2,10 @@ package cmd
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/runbook"
 )
 
 // viewBackup is the answer, what is known about the file, and the command that uses it.
@@ -54,18 +54,10 @@ func compacted(revision int64) string {
 
 // restoreCommand is exactly what restores path.
 func restoreCommand(path string) string {
-	return "kubectl etcd restore --from-file " + shellQuote(path) + " --out-dir restored"
+	return "kubectl etcd restore --from-file " + runbook.Quote(path) + " --out-dir restored"
 }
 
 // fact adds one line "  name   text".
 func fact(s *render.Screen, name, format string, args ...any) {
 	s.Line(render.Cell{Text: fmt.Sprintf("  %-9s ", name), Tone: render.Dim}, render.Cell{Text: fmt.Sprintf(format, args...)})
-}
-
-// shellQuote makes text one word for a POSIX shell.
-func shellQuote(text string) string {
-	if text != "" && strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,@%+") == "" {
-		return text
-	}
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/runbook"
 )
 
 // tlsFiles are paths of PEM files; empty ones were not given.
@@ -56,7 +57,7 @@ func (t *target) credentials(ctx context.Context, client kubernetes.Interface, c
 		return nil, nil
 	case t.certSecret != "" && apierrors.IsNotFound(err):
 		namespace, _, _ := strings.Cut(strings.Trim(t.certSecret, "/"), "/")
-		return nil, withHint(fmt.Errorf("read etcd's certificates: %w", err), "see which there are: kubectl get secrets -n "+shellQuote(namespace))
+		return nil, withHint(fmt.Errorf("read etcd's certificates: %w", err), "see which there are: kubectl get secrets -n "+runbook.Quote(namespace))
 	case err != nil:
 		return nil, fmt.Errorf("read etcd's certificates: %w", err)
 	}

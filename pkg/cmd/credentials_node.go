@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/runbook"
 )
 
 // nodeCredentials chooses the certificates on a node: flags, etcdctl's environment, then
@@ -69,7 +70,7 @@ func (f tlsFiles) notes() []string {
 		return nil
 	}
 	return []string{fmt.Sprintf("others than its owner may read the key %s (mode %04o): chmod 600 %s",
-		f.key, info.Mode().Perm(), shellQuote(f.key))}
+		f.key, info.Mode().Perm(), runbook.Quote(f.key))}
 }
 
 // notesOf are the failures that a person would want to mend: a file that just is not

@@ -21,6 +21,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/maintain"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/relay"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/runbook"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/tunnel"
 )
@@ -100,7 +101,7 @@ func missingHint(err error, path string) string {
 	case strings.HasSuffix(path, " restore"):
 		return "those in this folder are listed by: kubectl etcd restore"
 	case errors.As(err, &missing):
-		return "look at what is there: ls -l " + shellQuote(filepath.Dir(missing.Path))
+		return "look at what is there: ls -l " + runbook.Quote(filepath.Dir(missing.Path))
 	}
 	return "look at the path; a relative one begins in this folder: pwd"
 }

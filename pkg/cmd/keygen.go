@@ -13,6 +13,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/durable"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/runbook"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 )
 
@@ -96,7 +97,7 @@ func (s *session) keygenSigning(path string, now time.Time) error {
 	if s.format.Structured() {
 		return s.format.Print(s.Out, render.Object{Kind: "WriterKey", Name: filepath.Base(path), Value: made})
 	}
-	return s.showKey(path, "writer", made.Writer, "--recipient age1… --sign-key "+shellQuote(path))
+	return s.showKey(path, "writer", made.Writer, "--recipient age1… --sign-key "+runbook.Quote(path))
 }
 
 // writeKey makes the file of a secret key, for its owner only.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/runbook"
 )
 
 const restoreExample = `  # What is there to restore from in this folder?
@@ -278,7 +279,7 @@ func (o *restoreOptions) printReport(report *restore.Report, found running, sour
 
 // steps are the way to a running cluster. Of an etcd beside the main one only the running
 // cluster tells where it is on the nodes: kubeadm's own places are main's.
-func (o *restoreOptions) steps(plan *restore.Plan, found running) []restore.Step {
+func (o *restoreOptions) steps(plan *restore.Plan, found running) []runbook.Step {
 	contents, layout := plan.Snapshot.Contents, found.layout()
 	switch {
 	case !contents.Kubernetes, contents.Partial && layout == nil:
@@ -303,7 +304,7 @@ type restored struct {
 	Salvaged *restore.Salvaged   `json:"salvaged,omitempty"`       // of a data directory
 	Undone   *restore.LossReport `json:"undone,omitempty"`         // what was captured after that moment
 	Others   []other             `json:"otherMembers,omitempty"`   // that were not made
-	Next     []restore.Step      `json:"nextSteps,omitempty"`      // none while there are others to be made
+	Next     []runbook.Step      `json:"nextSteps,omitempty"`      // none while there are others to be made
 }
 
 // kubectl is argv with the flags that reach the cluster that this command was pointed at.

@@ -12,6 +12,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/runbook"
 )
 
 func TestCommandForAnotherMember(t *testing.T) {
@@ -34,7 +35,7 @@ func TestCommandForAnotherMember(t *testing.T) {
 		if len(got) != 1 || got[0].Name != "node1" {
 			t.Fatalf("%s: others are %+v, want node1", test.name, got)
 		}
-		want := "kubectl etcd restore --from-file " + shellQuote(absolute("snapshot.db")) + " " + test.want
+		want := "kubectl etcd restore --from-file " + runbook.Quote(absolute("snapshot.db")) + " " + test.want
 		if diff := cmp.Diff(want, shellJoin(got[0].Command)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
 		}
@@ -67,7 +68,7 @@ func TestOthersMakeOneCluster(t *testing.T) {
 	d.cluster.Fill(30, 10) // the revision that the first one heard of is not the highest any more
 	var first struct {
 		Others []other        `json:"otherMembers"`
-		Next   []restore.Step `json:"nextSteps"`
+		Next   []runbook.Step `json:"nextSteps"`
 	}
 	if err := json.Unmarshal([]byte(out), &first); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/runbook"
 )
 
 func TestParseInitialCluster(t *testing.T) {
@@ -98,7 +99,7 @@ func TestRestoreViews(t *testing.T) {
 	for _, target := range plan.Build {
 		done.Built = append(done.Built, restore.Built{Target: target, Command: []string{"etcd", "--name=" + target.Name, "--data-dir=" + target.Dir}})
 	}
-	done.Next = []restore.Step{
+	done.Next = []runbook.Step{
 		{Title: "Stop", Where: "every node", Why: strings.Repeat("a long reason ", 9), Commands: []string{"one", "two"}, Check: "it stopped"},
 		{Title: "Start", Where: "here", Commands: []string{"three"}},
 	}

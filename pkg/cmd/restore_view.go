@@ -8,6 +8,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/runbook"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
 )
 
@@ -48,7 +49,7 @@ func viewFound(s *render.Screen, files []found) error {
 	s.Line(render.Cell{Text: "one folder per member:"})
 	s.Line(render.Cell{Text: "  " + restoreCommand(use), Tone: render.Strong})
 	s.Line(render.Cell{Text: "exactly one member:"})
-	s.Line(render.Cell{Text: "  kubectl etcd restore --from-file " + shellQuote(use) + " --data-dir DIR --member NAME", Tone: render.Strong})
+	s.Line(render.Cell{Text: "  kubectl etcd restore --from-file " + runbook.Quote(use) + " --data-dir DIR --member NAME", Tone: render.Strong})
 	return nil
 }
 
@@ -156,7 +157,7 @@ func viewOthers(s *render.Screen, r restored) {
 
 // viewSteps prints the way to a running cluster. Commands stand alone on their lines,
 // uncut, to be copied.
-func viewSteps(s *render.Screen, steps []restore.Step) {
+func viewSteps(s *render.Screen, steps []runbook.Step) {
 	if len(steps) == 0 {
 		return
 	}
@@ -183,7 +184,7 @@ func viewSteps(s *render.Screen, steps []restore.Step) {
 func shellJoin(argv []string) string {
 	words := make([]string, len(argv))
 	for i, word := range argv {
-		words[i] = shellQuote(word)
+		words[i] = runbook.Quote(word)
 	}
 	return strings.Join(words, " ")
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/relay"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/runbook"
 )
 
 const (
@@ -210,7 +211,7 @@ func (n *nodeSearch) dataLeft() string {
 	if n.data != nil {
 		note += fmt.Sprintf(", up to revision %d and what its log holds besides", n.data.Revision)
 	}
-	return note + "; keep a copy of it before anything is changed: cp -a " + shellQuote(dir) + " " + shellQuote(dir+".copy")
+	return note + "; keep a copy of it before anything is changed: cp -a " + runbook.Quote(dir) + " " + runbook.Quote(dir+".copy")
 }
 
 // reach opens the own member on this node and the others by their client URLs.

@@ -6,22 +6,9 @@ import (
 	"path"
 	"regexp"
 	"strings"
-)
 
-// Step is one thing to do with what Run has built, on the way to a running cluster.
-// A person reads it; a script runs its Commands in order, each by "sh -c" as root, on
-// each of the nodes of On, and stops at the first that does not end with 0. A step is
-// done when it is done on all its nodes.
-type Step struct {
-	ID       string   `json:"id"` // "copy", "stop", …: stays the same from version to version
-	Title    string   `json:"title"`
-	Where    string   `json:"where"`           // for the reader: "every control-plane node", "node a", "here"
-	On       []string `json:"on,omitempty"`    // the nodes, by their members' names; empty: here
-	Commands []string `json:"commands"`        // POSIX sh, each one complete
-	Why      string   `json:"why,omitempty"`   // what it is for, and what to mind
-	Check    string   `json:"check,omitempty"` // what tells that it has worked
-	Later    bool     `json:"later,omitempty"` // not part of the way to a running cluster
-}
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/runbook"
+)
 
 // StepOptions is how the nodes are laid out. Zero values are kubeadm's.
 type StepOptions struct {
@@ -76,7 +63,7 @@ func (o StepOptions) withDefaults() StepOptions {
 // --initial-cluster-token need no change: with a log in the data directory etcd reads
 // members, IDs and cluster ID from it (server/embed/etcd.go, StartEtcd asks
 // isMemberInitialized; etcdserver/bootstrap.go, bootstrapClusterWithWAL).
-func NextSteps(plan *Plan, options StepOptions) []Step {
+func NextSteps(plan *Plan, options StepOptions) []runbook.Step {
 	if !plan.Complete() {
 		return nil
 	}
@@ -87,7 +74,7 @@ func NextSteps(plan *Plan, options StepOptions) []Step {
 		old:   o.DataDir + "/member.old-" + plan.Token,
 		held:  path.Dir(o.ManifestDir) + "/manifests.held",
 	}
-	steps := []Step{w.copy(), w.stop(), w.stopped(), w.swap(), w.startEtcd(), w.serving(), w.firstAPI(), w.look()}
+	steps := []runbook.Step{w.copy(), w.stop(), w.stopped(), w.swap(), w.startEtcd(), w.serving(), w.firstAPI(), w.look()}
 	if len(w.nodes) > 1 {
 		steps = append(steps, w.otherAPIs())
 	}
@@ -102,7 +89,7 @@ type walk struct {
 	fresh, old, held string // directories on a node
 }
 
-func (w walk) everywhere(s Step) Step {
+func (w walk) everywhere(s runbook.Step) runbook.Step {
 	s.Where, s.On = "every control-plane node", w.nodes
 	if len(w.nodes) == 1 {
 		s.Where = "node " + w.nodes[0]
@@ -110,8 +97,8 @@ func (w walk) everywhere(s Step) Step {
 	return s
 }
 
-func (w walk) copy() Step {
-	s := Step{
+func (w walk) copy() runbook.Step {
+	s := runbook.Step{
 		ID: "copy", Title: "Copy each member's data to its node", Where: "here",
 		Why:   "It goes beside the data that etcd uses now, on the same file system: the switch is then only a rename.",
 		Check: "The commands end without an error.",
@@ -122,17 +109,17 @@ func (w walk) copy() Step {
 			command = "test -e {dst} || { rm -rf {dst}.part && cp -rp {src} {dst}.part && mv -T {dst}.part {dst}; }"
 		}
 		s.Commands = append(s.Commands, strings.NewReplacer(
-			"{src}", quote(path.Join(target.Dir, "member")), "{host}", quote(host(target)), "{dst}", quote(w.fresh),
+			"{src}", runbook.Quote(path.Join(target.Dir, "member")), "{host}", runbook.Quote(host(target)), "{dst}", runbook.Quote(w.fresh),
 		).Replace(command))
 	}
 	return s
 }
 
-func (w walk) stop() Step {
-	return w.everywhere(Step{
+func (w walk) stop() runbook.Step {
+	return w.everywhere(runbook.Step{
 		ID: "stop", Title: "Stop every API server and every member of this etcd",
 		Commands: []string{
-			"mkdir -p " + quote(w.held),
+			"mkdir -p " + runbook.Quote(w.held),
 			w.hold("kube-apiserver"),
 			w.hold(w.Manifest),
 		},
@@ -143,29 +130,29 @@ func (w walk) stop() Step {
 // hold moves a manifest away, and does nothing when that has been done.
 func (w walk) hold(name string) string {
 	from, to := w.ManifestDir+"/"+name+".yaml", w.held+"/"+name+".yaml"
-	return fmt.Sprintf("test -f %[2]s || mv %[1]s %[2]s", quote(from), quote(to))
+	return fmt.Sprintf("test -f %[2]s || mv %[1]s %[2]s", runbook.Quote(from), runbook.Quote(to))
 }
 
 func (w walk) giveBack(name string) string {
 	from, to := w.held+"/"+name+".yaml", w.ManifestDir+"/"+name+".yaml"
-	return fmt.Sprintf("test -f %[2]s || mv %[1]s %[2]s", quote(from), quote(to))
+	return fmt.Sprintf("test -f %[2]s || mv %[1]s %[2]s", runbook.Quote(from), runbook.Quote(to))
 }
 
 // stopped looks for this etcd by its command line, where that is known: pgrep itself, and
 // the shell around it, begin with other words.
-func (w walk) stopped() Step {
+func (w walk) stopped() runbook.Step {
 	etcd := "pgrep -x etcd"
 	if w.DataDirFlag != "" {
-		etcd = "pgrep -f " + quote(`^([^ ]*/)?etcd( .*)? --?data-dir[= ]`+regexp.QuoteMeta(w.DataDirFlag)+`( |$)`)
+		etcd = "pgrep -f " + runbook.Quote(`^([^ ]*/)?etcd( .*)? --?data-dir[= ]`+regexp.QuoteMeta(w.DataDirFlag)+`( |$)`)
 	}
 	check := "It ends with 0 within three minutes, having printed the IDs of processes that were still there. Go on only when that is so on every node."
 	if w.DataDirFlag == "" {
 		check += " A node that runs another etcd besides, as one for the events, never gets there: make the steps with --live, which knows this one."
 	}
-	return w.everywhere(Step{
+	return w.everywhere(runbook.Step{
 		ID: "stopped", Title: "See that they have stopped",
 		Commands: []string{
-			"timeout 180 sh -c " + quote("while pgrep -x kube-apiserver || "+etcd+"; do sleep 1; done"),
+			"timeout 180 sh -c " + runbook.Quote("while pgrep -x kube-apiserver || "+etcd+"; do sleep 1; done"),
 		},
 		Check: check,
 		Why:   "Data that moves away under a running etcd is still written to.",
@@ -175,12 +162,12 @@ func (w walk) stopped() Step {
 // swap moves nothing where the new data is not there, and nothing twice, also when its
 // commands are pasted and one of them fails. Between the two moves there is no member
 // directory; that the old one is aside tells a node that is done from one without a copy.
-func (w walk) swap() Step {
-	fresh, old, member := quote(w.fresh), quote(w.old), quote(w.DataDir+"/member")
+func (w walk) swap() runbook.Step {
+	fresh, old, member := runbook.Quote(w.fresh), runbook.Quote(w.old), runbook.Quote(w.DataDir+"/member")
 	// a copy that broke off and was made again lands inside of what had come
-	arrived := fmt.Sprintf("test -f %s && test ! -e %s", quote(w.fresh+"/snap/db"), quote(w.fresh+"/member"))
-	like := fmt.Sprintf(`for like in %s %s %s; do if test -e "$like"; then break; fi; done`, member, old, quote(w.DataDir))
-	return w.everywhere(Step{
+	arrived := fmt.Sprintf("test -f %s && test ! -e %s", runbook.Quote(w.fresh+"/snap/db"), runbook.Quote(w.fresh+"/member"))
+	like := fmt.Sprintf(`for like in %s %s %s; do if test -e "$like"; then break; fi; done`, member, old, runbook.Quote(w.DataDir))
+	return w.everywhere(runbook.Step{
 		ID: "swap", Title: "Put the old data aside and the new in its place",
 		Commands: []string{
 			fmt.Sprintf(`{ %[1]s; } || { test ! -e %[3]s && test -e %[2]s; } || { echo "copy this node's data to it first; what is left of a copy that broke off has to go before: rm -rf "%[3]s >&2; false; }`, arrived, old, fresh),
@@ -188,43 +175,43 @@ func (w walk) swap() Step {
 			fmt.Sprintf(`test ! -e %[1]s || { %[2]s; if command -v selinuxenabled >/dev/null && selinuxenabled; then chcon -R --reference="$like" %[1]s; fi; }`, fresh, like),
 			fmt.Sprintf("test -e %[1]s || { %[2]s && if test -e %[3]s; then mv -T %[3]s %[1]s; else mkdir -m 700 %[1]s; fi; }", old, arrived, member),
 			fmt.Sprintf("test ! -e %[1]s || { %[2]s && test -e %[3]s && mv -T %[1]s %[4]s && sync; }", fresh, arrived, old, member),
-			fmt.Sprintf("test ! -e %s && test -e %s && test -f %s && echo switched", fresh, old, quote(w.DataDir+"/member/snap/db")),
+			fmt.Sprintf("test ! -e %s && test -e %s && test -f %s && echo switched", fresh, old, runbook.Quote(w.DataDir+"/member/snap/db")),
 		},
 		Why:   "The new data gets the owner, the mode and the SELinux label of the old. The old data stays beside it: to go back, stop all as above and change the two directories again, on every node.",
 		Check: "The last command prints \"switched\".",
 	})
 }
 
-func (w walk) startEtcd() Step {
-	return w.everywhere(Step{
+func (w walk) startEtcd() runbook.Step {
+	return w.everywhere(runbook.Step{
 		ID: "start-etcd", Title: "Start every member of this etcd",
 		Commands: []string{w.giveBack(w.Manifest)},
 		Why:      "The manifests need no change: with data in place etcd takes members, IDs and cluster ID from there and ignores its --initial flags, the token too.",
 	})
 }
 
-func (w walk) serving() Step {
+func (w walk) serving() runbook.Step {
 	ask := fmt.Sprintf(`(exec 3<>/dev/tcp/%s && printf "GET /health HTTP/1.0\r\n\r\n" >&3 && timeout 5 grep -q "\"health\":\"true\"" <&3) 2>/dev/null`, strings.Replace(w.HealthAddr, ":", "/", 1))
-	return w.everywhere(Step{
+	return w.everywhere(runbook.Step{
 		ID: "serving", Title: "Wait until etcd serves",
-		Commands: []string{"timeout 300 bash -c " + quote("until "+ask+"; do sleep 1; done")},
+		Commands: []string{"timeout 300 bash -c " + runbook.Quote("until "+ask+"; do sleep 1; done")},
 		Check:    "It ends with 0: this etcd has a leader and answers a linearizable read.",
 	})
 }
 
-func (w walk) firstAPI() Step {
-	return Step{
+func (w walk) firstAPI() runbook.Step {
+	return runbook.Step{
 		ID: "first-apiserver", Title: "Start one API server", Where: "node " + w.nodes[0], On: w.nodes[:1],
 		Commands: []string{w.giveBack("kube-apiserver")},
 		Why:      "One is enough to see whether this is the state that was wanted, while nothing else acts on it through the others.",
 	}
 }
 
-func (w walk) look() Step {
-	return Step{
+func (w walk) look() runbook.Step {
+	return runbook.Step{
 		ID: "look", Title: "Look whether this is the state that was wanted", Where: "here",
 		Commands: []string{
-			"timeout 300 sh -c " + quote("until "+w.Kubectl+" get --raw=/readyz >/dev/null 2>&1; do sleep 2; done"),
+			"timeout 300 sh -c " + runbook.Quote("until "+w.Kubectl+" get --raw=/readyz >/dev/null 2>&1; do sleep 2; done"),
 			w.Kubectl + " get nodes",
 			w.Kubectl + " get pods --all-namespaces",
 		},
@@ -232,16 +219,16 @@ func (w walk) look() Step {
 	}
 }
 
-func (w walk) otherAPIs() Step {
-	return Step{
+func (w walk) otherAPIs() runbook.Step {
+	return runbook.Step{
 		ID: "other-apiservers", Title: "Start the other API servers",
 		Where: "node " + strings.Join(w.nodes[1:], ", node "), On: w.nodes[1:],
 		Commands: []string{w.giveBack("kube-apiserver")},
 	}
 }
 
-func (w walk) kubelets() Step {
-	s := w.everywhere(Step{
+func (w walk) kubelets() runbook.Step {
+	s := w.everywhere(runbook.Step{
 		ID: "kubelets", Title: "Restart every kubelet",
 		Commands: []string{w.RestartKubelet},
 		Why:      "They hold what the cluster was after the snapshot.",
@@ -252,23 +239,23 @@ func (w walk) kubelets() Step {
 
 // healthy counts the members instead of trusting the exit code: status is content with a
 // quorum, and its warnings are also about what no restore changes (two members, a quota).
-func (w walk) healthy() Step {
+func (w walk) healthy() runbook.Step {
 	n := len(w.plan.Members)
 	whole := fmt.Sprintf(`test "$(%s -o jsonpath="{.items[*].verdict.healthy} of {.items[*].verdict.voters}" 2>/dev/null)" = "%d of %d"`, w.Status, n, n)
-	return Step{
+	return runbook.Step{
 		ID: "healthy", Title: "See that etcd is whole again", Where: "here",
 		Commands: []string{
-			"timeout 300 sh -c " + quote("until "+whole+"; do sleep 2; done"),
+			"timeout 300 sh -c " + runbook.Quote("until "+whole+"; do sleep 2; done"),
 			w.Status,
 		},
 		Check: fmt.Sprintf("The first command ends with 0, and status says that %d of %d members are healthy.", n, n),
 	}
 }
 
-func (w walk) discard() Step {
-	return w.everywhere(Step{
+func (w walk) discard() runbook.Step {
+	return w.everywhere(runbook.Step{
 		ID: "discard", Title: "Later, when all is well for good: delete the old data", Later: true,
-		Commands: []string{"rm -rf " + quote(w.old), fmt.Sprintf("test ! -e %[1]s || rmdir %[1]s", quote(w.held))},
+		Commands: []string{"rm -rf " + runbook.Quote(w.old), fmt.Sprintf("test ! -e %[1]s || rmdir %[1]s", runbook.Quote(w.held))},
 	})
 }
 
@@ -292,15 +279,4 @@ func (t Target) Host() string {
 		}
 	}
 	return ""
-}
-
-// quote makes s one word of a shell, and leaves alone what is one anyway.
-func quote(s string) string {
-	plain := func(r rune) bool {
-		return strings.ContainsRune("/.-_+:@%", r) || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
-	}
-	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

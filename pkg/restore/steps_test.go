@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/runbook"
 )
 
 func kubeadmPlan(t *testing.T) *Plan {
@@ -62,7 +63,7 @@ func TestNextStepsInOrder(t *testing.T) {
 }
 
 // steps0Dir is the data directory that the first copy command names.
-func steps0Dir(steps []Step) string {
+func steps0Dir(steps []runbook.Step) string {
 	return filepath.Dir(strings.Fields(steps[0].Commands[0])[2])
 }
 

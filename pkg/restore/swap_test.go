@@ -9,10 +9,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/runbook"
 )
 
 // stepOf is a step of a plan with three members and the token t.
-func stepOf(t *testing.T, id string, options StepOptions) Step {
+func stepOf(t *testing.T, id string, options StepOptions) runbook.Step {
 	t.Helper()
 	p, err := NewPlan(threeMembers(), Options{OutDir: t.TempDir(), Token: "t"})
 	if err != nil {
@@ -24,7 +25,7 @@ func stepOf(t *testing.T, id string, options StepOptions) Step {
 		}
 	}
 	t.Fatalf("there is no step %s", id)
-	return Step{}
+	return runbook.Step{}
 }
 
 // The switch as it is pasted into a shell, which goes on after a command that failed:
