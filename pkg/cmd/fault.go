@@ -154,6 +154,7 @@ func plainHints(err error) []string {
 		{backup.ErrBaseNeeded, "take one: kubectl etcd backup --archive LOCATION"},
 		{capture.ErrHidden, "give a user that may read every key: root, or none where auth is off; --etcd-user"},
 		{maintain.ErrUnready, "see what is wrong: kubectl etcd status; what mends it: kubectl etcd health"},
+		{maintain.ErrNoMember, "see who is a member: kubectl etcd member list"},
 		{maintain.ErrFull, "see what comes first: kubectl etcd alarm disarm --dry-run"},
 		{maintain.ErrNoClock, "say it yourself: --revision N; what it is now: kubectl etcd status -o wide"},
 		{syscall.ENOSPC, "the disk is full; make room or choose another place, nothing was left behind"},

@@ -111,7 +111,7 @@ func TestRestoreViews(t *testing.T) {
 func TestStepsCanBeCopied(t *testing.T) {
 	plan := kubeadmPlan()
 	steps := restore.NextSteps(&plan, restore.StepOptions{})
-	got := drawRestore(t, func(s *render.Screen) { viewSteps(s, steps) })
+	got := drawRestore(t, func(s *render.Screen) { viewSteps(s, "next:", steps) })
 	count := 0
 	for _, step := range steps {
 		for _, command := range step.Commands {

@@ -131,7 +131,7 @@ func viewRestore(s *render.Screen, r restored) {
 		s.Line(render.Cell{Text: "  " + shellJoin(b.Command)})
 	}
 	viewOthers(s, r)
-	viewSteps(s, r.Next)
+	viewSteps(s, "next, on a kubeadm cluster, in this order:", r.Next)
 	if r.Plan.Snapshot.Contents.Partial && len(r.Next) == 0 && r.Plan.Complete() {
 		s.Line()
 		s.Text(0, "note: the snapshot is of an etcd beside the main one, as that of the events. Don't put it in main's place: "+
@@ -157,12 +157,12 @@ func viewOthers(s *render.Screen, r restored) {
 
 // viewSteps prints the way to a running cluster. Commands stand alone on their lines,
 // uncut, to be copied.
-func viewSteps(s *render.Screen, steps []runbook.Step) {
+func viewSteps(s *render.Screen, title string, steps []runbook.Step) {
 	if len(steps) == 0 {
 		return
 	}
 	s.Line()
-	s.Line(render.Cell{Text: "next, on a kubeadm cluster, in this order:", Tone: render.Strong})
+	s.Line(render.Cell{Text: title, Tone: render.Strong})
 	for i, step := range steps {
 		s.Line()
 		s.Line(render.Cell{Text: fmt.Sprintf("%d. %s", i+1, step.Title), Tone: render.Strong}, render.Cell{Text: " (" + step.Where + ")"})

@@ -57,7 +57,7 @@ func newRootCommand(s *session) *cobra.Command {
 		newStatusCommand(s), newHealthCommand(s), newTuneCommand(s), newTailCommand(s),
 		newBackupCommand(s), newBackupsCommand(s), newRestoreCommand(s), newExportCommand(s),
 		newVerifyCommand(s), newPruneCommand(s), newKeygenCommand(s), newAgentCommand(s),
-		newDefragCommand(s), newCompactCommand(s), newAlarmCommand(s),
+		newDefragCommand(s), newCompactCommand(s), newAlarmCommand(s), newMemberCommand(s),
 		newOptionsCommand(s), newVersionCommand(s), newRelayCommand(s), newRecoveryTopic(),
 	)
 	s.addFlags(root.PersistentFlags())

@@ -29,11 +29,19 @@ func (f *upkeepFlags) addConsent(flags *pflag.FlagSet) {
 // forUpkeep reaches the one cluster that is to be changed; for a plan alone a way to look is
 // enough.
 func (t *target) forUpkeep(ctx context.Context, f upkeepFlags, what string) (*reach, error) {
+	return t.unlessOwned(ctx, f, func(c discover.Cluster) error {
+		return leftToOwner(c, what, cmp.Or(c.Owner.Upkeep, c.Owner.Advice))
+	})
+}
+
+// unlessOwned reaches the one cluster that is to be changed, unless left says that it is
+// somebody else's to do.
+func (t *target) unlessOwned(ctx context.Context, f upkeepFlags, left func(discover.Cluster) error) (*reach, error) {
 	t.admit = func(c discover.Cluster) error {
 		if f.overrideOwner {
 			return nil
 		}
-		return leftToOwner(c, what)
+		return left(c)
 	}
 	r, err := t.oneOf(ctx, f.dryRun)
 	if err != nil {
@@ -65,13 +73,13 @@ func (t *target) oneOf(ctx context.Context, looking bool) (*reach, error) {
 }
 
 // leftToOwner is that somebody else does this to the cluster, and how; nil: nobody does.
-func leftToOwner(c discover.Cluster, what string) error {
+func leftToOwner(c discover.Cluster, what, how string) error {
 	owner := c.Owner
 	if !owner.Managed {
 		return nil
 	}
 	return withHint(fmt.Errorf("%s looks after etcd %q: it is not for us to %s it", owner.Kind, c.Name, what),
-		cmp.Or(owner.Upkeep, owner.Advice), "to do it all the same: --override-owner")
+		how, "to do it all the same: --override-owner")
 }
 
 // place names the cluster for a question.

@@ -211,7 +211,7 @@ func (p *planner) moveLeader() {
 		return
 	}
 	own := p.plan.Steps[last]
-	to, ok := p.successor()
+	to, ok := fittest(p.facts.Overview, p.plan.Leader) // all others had their turn, or need none
 	if !ok {
 		p.refuse("kubectl etcd status", "no voter is fit to take the leadership over from %s", own.Member)
 		return
@@ -220,21 +220,9 @@ func (p *planner) moveLeader() {
 	p.plan.Steps = slices.Insert(p.plan.Steps, last, move)
 }
 
-// successor is a healthy voter in step that has had its turn, or needs none; the one with
-// least to catch up, then the quickest to answer.
-func (p *planner) successor() (etcd.MemberView, bool) {
-	var fit []etcd.MemberView
-	for _, view := range p.facts.Overview.Members {
-		if view.Member != nil && view.Healthy && !isLearner(view) && inStep(view) && view.ID() != p.plan.Leader {
-			fit = append(fit, view)
-		}
-	}
-	if len(fit) == 0 {
-		return etcd.MemberView{}, false
-	}
-	return slices.MinFunc(fit, func(a, b etcd.MemberView) int {
-		return cmp.Or(cmp.Compare(*a.Lag, *b.Lag), cmp.Compare(a.Status.Latency, b.Status.Latency), cmp.Compare(a.Name, b.Name))
-	}), true
+// quicker orders members by what they have to catch up, then by how fast they answer.
+func quicker(a, b etcd.MemberView) int {
+	return cmp.Or(cmp.Compare(*a.Lag, *b.Lag), cmp.Compare(a.Status.Latency, b.Status.Latency), cmp.Compare(a.Name, b.Name))
 }
 
 // disarm ends with NOSPACE, where it is raised: once there is room, writes are to go on.
