@@ -48,7 +48,7 @@ type memberChange struct {
 	upkeepFlags
 	wait  time.Duration
 	argv  []string // of the flags that lead to this etcd
-	told  string   // what is waited for, as it was last told
+	told  string   // how far a step is, as it was last told
 	since time.Time
 }
 
@@ -186,6 +186,9 @@ func stranded(r *reach, plan maintain.MemberPlan) (warnings []string) {
 
 func (o *memberChange) carryOut(ctx context.Context, r *reach, done membership, next func(*reach, *membership)) error {
 	report, err := maintain.ChangeMembers(ctx, r.members(), done.Plan, maintain.MemberRun{Timeout: o.timeout, Wait: o.wait, OnEvent: o.tell})
+	if err == nil {
+		err = o.seenWell(ctx, r, &report)
+	}
 	done.Report = &report
 	if next != nil {
 		next(r, &done)
@@ -196,18 +199,49 @@ func (o *memberChange) carryOut(ctx context.Context, r *reach, done membership, 
 	return errors.Join(o.print(done), err)
 }
 
-// tell says on stderr what happens; what is waited for again only when it has changed, or after
-// a while.
+// seenWell waits until a new voter is well that there was no way to when all began, as it was not
+// started then: what comes next may depend on it.
+func (o *memberChange) seenWell(ctx context.Context, r *reach, report *maintain.MemberReport) error {
+	if r.way != wayNode && r.way != wayForward || report.After == nil || report.After.CanLose >= 0 {
+		return nil
+	}
+	bounded, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		shape, err := o.lookAgain(bounded)
+		if err == nil && shape.CanLose >= 0 {
+			report.After = &shape
+			return nil
+		}
+		select {
+		case <-bounded.Done():
+			return errors.Join(ctx.Err(), fmt.Errorf("%w: it is done, but a voter is not well after a minute: %s", maintain.ErrUnready, *report.After))
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// lookAgain looks at the members by ways that are made anew.
+func (o *memberChange) lookAgain(ctx context.Context) (maintain.Shape, error) {
+	r, err := o.one(ctx)
+	if err != nil {
+		return maintain.Shape{}, err
+	}
+	overview := etcd.Observe(ctx, r.sources, o.timeout)
+	return maintain.ShapeOf(overview), r.Close()
+}
+
+// tell says on stderr what happens; how far a step is only when that has changed, or after a while.
 func (o *memberChange) tell(e maintain.MemberEvent) {
 	number := fmt.Sprintf("%d/%d", e.Number, e.Of)
 	switch {
 	case e.Done:
 		o.notice("%s done", number)
-	case e.Waits == "":
+	case e.Told == "":
 		o.notice("%s %s", number, e.Step)
-	case e.Waits != o.told || time.Since(o.since) > 30*time.Second:
-		o.told, o.since = e.Waits, time.Now()
-		o.notice("%s waiting: %s", number, e.Waits)
+	case e.Told != o.told || time.Since(o.since) > 30*time.Second:
+		o.told, o.since = e.Told, time.Now()
+		o.notice("%s %s", number, e.Told)
 	}
 }
 

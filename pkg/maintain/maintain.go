@@ -65,6 +65,22 @@ func (m Members) client(view etcd.MemberView) *etcd.Client {
 	return nil
 }
 
+// without leaves out the way of that name.
+func (m Members) without(source string) Members {
+	var left Members
+	for i, s := range m.Sources {
+		if s.Name == source {
+			continue
+		}
+		var client *etcd.Client
+		if i < len(m.Clients) {
+			client = m.Clients[i]
+		}
+		left.Sources, left.Clients = append(left.Sources, s), append(left.Clients, client)
+	}
+	return left
+}
+
 // voter is a client of a voter that answers, and who that is; a follower where there is one.
 func (m Members) voter(overview etcd.Overview, but etcd.ID) (client *etcd.Client, name string) {
 	for _, view := range overview.Members {

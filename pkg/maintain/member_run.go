@@ -13,10 +13,6 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 )
 
-// readyShare is how much of the leader's log a learner has to have before etcd makes a voter
-// of it (server/v3 etcdserver, readyPercentThreshold).
-const readyShare = 0.9
-
 // MemberRun says how a plan is run. The zero value of a duration is its default.
 type MemberRun struct {
 	Timeout time.Duration // how long a member may take to answer; default 5s
@@ -32,7 +28,7 @@ type MemberEvent struct {
 	Of     int
 	Step   MemberStep
 	Done   bool
-	Waits  string // for what; empty where it doesn't
+	Told   string // how far it is; empty where it begins or ends
 }
 
 // MemberReport is what happened.
@@ -85,9 +81,9 @@ type memberChange struct {
 	report  MemberReport
 }
 
-func (c *memberChange) tell(i int, done bool, waits string) {
+func (c *memberChange) tell(i int, done bool, text string) {
 	if c.OnEvent != nil {
-		c.OnEvent(MemberEvent{i + 1, len(c.plan.Steps), c.plan.Steps[i], done, waits})
+		c.OnEvent(MemberEvent{i + 1, len(c.plan.Steps), c.plan.Steps[i], done, text})
 	}
 }
 
@@ -138,9 +134,9 @@ func (c *memberChange) turn(ctx context.Context, i int, step MemberStep) error {
 	case ActionMove:
 		err = c.move(ctx, overview, step)
 	case ActionAdd:
-		err = c.add(ctx, overview, step)
+		err = c.add(ctx, i, overview, step)
 	case ActionRemove:
-		err = c.remove(ctx, overview, step)
+		err = c.remove(ctx, i, overview, step)
 	default:
 		err = c.promote(ctx, i, step)
 	}
@@ -208,6 +204,25 @@ func (c *memberChange) ask(ctx context.Context, do func(ctx context.Context) err
 	return do(ctx)
 }
 
+// connected is for how long etcd wants its voters to be connected before it changes the list
+// (server/v3 etcdserver, HealthInterval), and some more.
+const connected = 15 * time.Second
+
+// askUntilConnected asks again while etcd says that its voters have not been connected for long
+// enough, as after one has started or got its vote.
+func (c *memberChange) askUntilConnected(ctx context.Context, i int, do func(ctx context.Context) error) error {
+	for began := time.Now(); ; {
+		err := c.ask(ctx, do)
+		if !errors.Is(err, rpctypes.ErrUnhealthy) || time.Since(began) > connected {
+			return err
+		}
+		c.tell(i, false, "etcd says that its voters are not connected, or not for five seconds yet")
+		if !pause(ctx, time.Second) {
+			return ctx.Err()
+		}
+	}
+}
+
 func (c *memberChange) move(ctx context.Context, overview etcd.Overview, step MemberStep) error {
 	client, err := c.leads(overview)
 	if err != nil {
@@ -223,13 +238,16 @@ func (c *memberChange) move(ctx context.Context, overview etcd.Overview, step Me
 	return c.await(ctx, c.asPlanned)
 }
 
-func (c *memberChange) add(ctx context.Context, overview etcd.Overview, step MemberStep) error {
+func (c *memberChange) add(ctx context.Context, i int, overview etcd.Overview, step MemberStep) error {
 	client, err := c.leads(overview)
 	if err != nil {
 		return err
 	}
 	var id etcd.ID
-	err = c.ask(ctx, func(ctx context.Context) (err error) { id, err = client.AddMember(ctx, step.PeerURLs, step.Learner); return err })
+	err = c.askUntilConnected(ctx, i, func(ctx context.Context) (err error) {
+		id, err = client.AddMember(ctx, step.PeerURLs, step.Learner)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -238,18 +256,20 @@ func (c *memberChange) add(ctx context.Context, overview etcd.Overview, step Mem
 	return c.await(ctx, c.asPlanned)
 }
 
-func (c *memberChange) remove(ctx context.Context, overview etcd.Overview, step MemberStep) error {
-	if view, ok := find(overview, step.ID); !ok || view.ID() == c.leaderID(overview) {
+func (c *memberChange) remove(ctx context.Context, i int, overview etcd.Overview, step MemberStep) error {
+	view, ok := find(overview, step.ID)
+	if !ok || view.ID() == c.leaderID(overview) {
 		return fmt.Errorf("%w: %s leads", ErrUnready, step.Member)
 	}
 	client, err := c.leads(overview)
 	if err != nil {
 		return err
 	}
-	if err := c.ask(ctx, func(ctx context.Context) error { return client.RemoveMember(ctx, step.ID) }); err != nil {
+	if err := c.askUntilConnected(ctx, i, func(ctx context.Context) error { return client.RemoveMember(ctx, step.ID) }); err != nil {
 		return err
 	}
 	c.list = slices.DeleteFunc(c.list, func(id etcd.ID) bool { return id == step.ID })
+	c.members = c.members.without(view.Source) // it ends; asked meanwhile, it panics (server/v3 membership, IsLocalMemberLearner)
 	return c.await(ctx, c.asPlanned)
 }
 
@@ -272,90 +292,4 @@ func (c *memberChange) await(ctx context.Context, want func(etcd.Overview) error
 			return fmt.Errorf("it is done, but not as it should be after %s: %w", defaultHealthy, err)
 		}
 	}
-}
-
-// promote waits until the learner has started and is in step, makes a voter of it, and sees it
-// well.
-func (c *memberChange) promote(ctx context.Context, i int, step MemberStep) error {
-	waiting, cancel := context.WithTimeout(ctx, c.Wait)
-	defer cancel()
-	for {
-		waits, err := c.tryPromote(waiting, step)
-		switch {
-		case err != nil && ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil:
-			return err
-		case waits == "":
-			return c.await(ctx, func(overview etcd.Overview) error { return c.votes(overview, step.ID) })
-		}
-		c.tell(i, false, waits)
-		if !pause(waiting, time.Second) {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			return fmt.Errorf("%w: after %s it is still a learner: %s", ErrUnready, c.Wait, waits)
-		}
-	}
-}
-
-// votes: the member is a healthy voter.
-func (c *memberChange) votes(overview etcd.Overview, id etcd.ID) error {
-	view, ok := find(overview, id)
-	switch {
-	case !ok || view.Member == nil:
-		return fmt.Errorf("%w: %s is in the list no more", ErrUnready, id)
-	case view.Member.Learner:
-		return fmt.Errorf("%w: it is a learner still", ErrUnready)
-	case view.Source != "" && !view.Healthy:
-		return fmt.Errorf("%w: it is not healthy%s", ErrUnready, because(view))
-	}
-	return c.asPlanned(overview)
-}
-
-// tryPromote promotes the learner when it is in step; else it says what is waited for.
-func (c *memberChange) tryPromote(ctx context.Context, step MemberStep) (waits string, err error) {
-	overview := etcd.Observe(ctx, c.members.Sources, c.Timeout)
-	if ctx.Err() != nil {
-		return "time ran out", nil
-	}
-	if err := c.asPlanned(overview); err != nil {
-		return err.Error(), nil // a learner that starts, or an election, may be seen for a moment
-	}
-	view, ok := find(overview, step.ID)
-	if !ok || view.Member == nil {
-		return "", fmt.Errorf("%w: %s is in the list no more", ErrUnready, step.Member)
-	}
-	if view.Member.Name == "" {
-		return "it is not started", nil
-	}
-	client, err := c.leads(overview)
-	if err != nil {
-		return "", err
-	}
-	share, known := c.share(ctx, client, view)
-	if known && share < readyShare {
-		return fmt.Sprintf("it has %.0f%% of the leader's log", 100*share), nil
-	}
-	err = c.ask(ctx, func(ctx context.Context) error { return client.PromoteMember(ctx, step.ID) })
-	if errors.Is(err, rpctypes.ErrMemberLearnerNotReady) {
-		return "etcd says that it is not in step yet", nil
-	}
-	return "", err
-}
-
-// share is how much of the leader's log a learner has: as the leader tells, else by what it
-// says itself.
-func (c *memberChange) share(ctx context.Context, leader *etcd.Client, view etcd.MemberView) (share float64, known bool) {
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
-	defer cancel()
-	if page, err := leader.Page(ctx, "/debug/vars"); err == nil {
-		if vars, err := page.Vars(); err == nil && vars.Raft.Commit > 0 {
-			return float64(vars.Raft.Progress[view.Member.ID].Match) / float64(vars.Raft.Commit), true
-		}
-	}
-	if view.Status == nil || view.Lag == nil {
-		return 0, false
-	}
-	return float64(view.Status.RaftIndex) / float64(view.Status.RaftIndex+*view.Lag), true
 }

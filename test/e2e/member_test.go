@@ -97,7 +97,9 @@ func TestLearner(t *testing.T) {
 	added := add("--yes")
 	added.wantExit(t, 0)
 	members := initialCluster(t, added.stdout)
-	early := runWithCerts(t, "member", "promote", n.TwinName(), "--yes", "--wait", "1s")
+	_, command, _ := strings.Cut(added.stdout, "kubectl etcd member promote ")
+	id, _, _ := strings.Cut(command, " ") // it has no name before it was started
+	early := runWithCerts(t, "member", "promote", id, "--yes", "--wait", "1s")
 	early.wantExit(t, 1)
 	early.wantStderr(t, "not started", "hint: ")
 

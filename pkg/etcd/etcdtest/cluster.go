@@ -190,6 +190,22 @@ func (c *Cluster) AddLearner() *Member {
 	return m
 }
 
+// Prepare makes one more member, in no list and not running.
+func (c *Cluster) Prepare() *Member {
+	c.t.Helper()
+	return c.newMember(string(rune('a'+len(c.Members))), embed.ClusterStateFlagExisting)
+}
+
+// Join starts a member that is in the list by now, by the initial cluster that it was given, and
+// waits until it is ready: a server that is asked before that panics, which ends the test.
+func (c *Cluster) Join(m *Member, initialCluster string) {
+	c.t.Helper()
+	m.config.InitialCluster = initialCluster
+	m.start()
+	m.awaitReady()
+	c.Members = append(c.Members, m)
+}
+
 func (c *Cluster) agreedLeader() (int, bool) {
 	leader := uint64(0)
 	for _, m := range c.Members {

@@ -1,0 +1,179 @@
+package maintain
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
+)
+
+func look(t *testing.T, m Members) etcd.Overview {
+	t.Helper()
+	return etcd.Observe(t.Context(), m.Sources, patience)
+}
+
+// must changes members, all of a plan.
+func must(t *testing.T, m Members, plan MemberPlan, wait time.Duration) MemberReport {
+	t.Helper()
+	report, err := ChangeMembers(t.Context(), m, plan, MemberRun{Timeout: patience, Wait: wait})
+	if err != nil || !report.Finished || report.Stands != "" || len(report.Done) != len(plan.Steps) {
+		t.Fatalf("%+v: %v", report, err)
+	}
+	return report
+}
+
+func found(t *testing.T, o etcd.Overview, text string) etcd.MemberView {
+	t.Helper()
+	view, err := FindMember(o, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return view
+}
+
+// A learner comes, starts by what it was told, gets its vote, and the leader leaves.
+func TestMembersComeAndGo(t *testing.T) {
+	c := etcdtest.Start(t, 3, etcdtest.Options{Plain: true})
+	c.Fill(50, 100)
+	m := membersOf(c)
+	fresh := c.Prepare()
+	add := PlanAdd(look(t, m), NewMember{Name: fresh.Name, PeerURLs: []string{fresh.PeerURL}})
+	report := must(t, m, add, 0)
+	if report.Added == nil || !report.Added.Learner || len(report.List) != 4 || report.After.Learners != 1 || report.After.Voters != 3 {
+		t.Fatalf("%+v", report)
+	}
+
+	again := PlanAdd(look(t, m), NewMember{Name: fresh.Name, PeerURLs: []string{fresh.PeerURL}})
+	if again.There == nil || again.There.ID != report.Added.ID || !again.Empty() {
+		t.Errorf("added once more: %+v", again)
+	}
+
+	id := report.Added.ID.String()
+	promote := PlanPromote(look(t, m), found(t, look(t, m), id))
+	var told []string
+	early, err := ChangeMembers(t.Context(), m, promote, MemberRun{Timeout: patience, Wait: time.Second, OnEvent: func(e MemberEvent) { told = append(told, e.Told) }})
+	if !errors.Is(err, ErrUnready) || !strings.Contains(err.Error(), "it is not started") || early.Finished || !slices.Contains(told, "it is not started") {
+		t.Errorf("promoted before it ran: %+v, %v, told %q", early, err, told)
+	}
+
+	c.Join(fresh, InitialCluster(report.List, report.Added.ID, fresh.Name))
+	m = membersOf(c)
+	told = nil
+	promote = PlanPromote(look(t, m), found(t, look(t, m), id))
+	if _, err := ChangeMembers(t.Context(), m, promote, MemberRun{Timeout: patience, OnEvent: func(e MemberEvent) { told = append(told, e.Told) }}); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(told, func(s string) bool { return strings.HasSuffix(s, "% of the leader's log") }) {
+		t.Errorf("how far it was nobody told: %q", told)
+	}
+	if shape := ShapeOf(look(t, m)); shape != newShape(4, 4, 0) {
+		t.Errorf("after the promotion: %s", shape)
+	}
+
+	leader := c.Members[c.Leader()]
+	remove := PlanRemove(look(t, m), found(t, look(t, m), leader.Name))
+	if len(remove.Steps) != 2 || remove.Steps[0].Action != ActionMove {
+		t.Fatalf("plan: %s", script(remove))
+	}
+	left := must(t, m, remove, 0)
+	if len(left.List) != 3 || slices.ContainsFunc(left.List, func(m etcd.Member) bool { return m.Name == leader.Name }) {
+		t.Errorf("members are %+v", left.List)
+	}
+}
+
+func TestReplaceTheLost(t *testing.T) {
+	c := etcdtest.Start(t, 3, etcdtest.Options{})
+	c.Fill(50, 100)
+	m := membersOf(c)
+	lost := c.Members[c.Follower()]
+	lost.Stop()
+	fresh := c.Prepare()
+	overview := look(t, m)
+	plan := PlanReplace(overview, found(t, overview, lost.Name), ReplaceOptions{With: NewMember{Name: lost.Name, PeerURLs: []string{fresh.PeerURL}}})
+	report := must(t, m, plan, 0)
+	if len(report.List) != 3 || report.After.Voters != 2 || report.After.Learners != 1 || report.Added.Name != lost.Name {
+		t.Fatalf("%+v", report)
+	}
+	c.Join(fresh, InitialCluster(report.List, report.Added.ID, fresh.Name)) // its name is its own affair
+	m = membersOf(c)
+	overview = look(t, m)
+	must(t, m, PlanPromote(overview, found(t, overview, report.Added.ID.String())), time.Minute)
+	if shape := ShapeOf(look(t, m)); shape != newShape(3, 3, 0) {
+		t.Errorf("after the replacement: %s", shape)
+	}
+}
+
+// Interrupted after the removal it says where it stands, and the addition goes on from there.
+func TestInterruptedReplace(t *testing.T) {
+	c := etcdtest.Start(t, 3, etcdtest.Options{Plain: true})
+	m := membersOf(c)
+	lost := c.Members[c.Follower()]
+	lost.Stop()
+	overview := look(t, m)
+	newcomer := NewMember{Name: lost.Name, PeerURLs: []string{lost.PeerURL}}
+	plan := PlanReplace(overview, found(t, overview, lost.Name), ReplaceOptions{With: newcomer})
+	ctx, cancel := context.WithCancel(t.Context())
+	report, err := ChangeMembers(ctx, m, plan, MemberRun{Timeout: patience, OnEvent: func(e MemberEvent) {
+		if e.Step.Action == ActionRemove && !e.Done {
+			cancel()
+		}
+	}})
+	if !errors.Is(err, context.Canceled) || report.Finished || len(report.Done) != 1 || report.Added != nil {
+		t.Fatalf("%+v: %v", report, err)
+	}
+	if !strings.Contains(report.Stands, "done: remove "+lost.Name) || !strings.Contains(report.Stands, "not done: add "+lost.Name) || len(report.List) != 2 {
+		t.Errorf("stands: %s; %+v", report.Stands, report.List)
+	}
+	must(t, m, PlanAdd(look(t, m), newcomer), 0)
+}
+
+func TestMoveLeadership(t *testing.T) {
+	c := etcdtest.Start(t, 3, etcdtest.Options{Plain: true})
+	m := membersOf(c)
+	to := c.Members[c.Follower()]
+	overview := look(t, m)
+	view := found(t, overview, to.Name)
+	must(t, m, PlanMove(overview, &view), 0)
+	if leader := c.Members[c.Leader()]; leader != to {
+		t.Errorf("%s leads, want %s", leader.Name, to.Name)
+	}
+	must(t, m, PlanMove(look(t, m), nil), 0)
+	if leader := c.Members[c.Leader()]; leader == to {
+		t.Errorf("%s leads still", leader.Name)
+	}
+}
+
+// What has changed since the plan was made ends it before anything is done.
+func TestMembersChangedMeanwhile(t *testing.T) {
+	for name, meanwhile := range map[string]func(c *etcdtest.Cluster, m Members){
+		"another learner": func(c *etcdtest.Cluster, _ Members) { c.AddLearner() },
+		"a voter died": func(c *etcdtest.Cluster, _ Members) {
+			for i, member := range c.Members { // neither who leads nor who is to be removed
+				if i != c.Leader() && member.Name != "b" {
+					member.Stop()
+					return
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := etcdtest.Start(t, 3, etcdtest.Options{Plain: true})
+			m := membersOf(c)
+			plan := PlanRemove(look(t, m), found(t, look(t, m), "b"))
+			meanwhile(c, m)
+			c.Leader()
+			report, err := ChangeMembers(t.Context(), m, plan, MemberRun{Timeout: patience})
+			if !errors.Is(err, ErrUnready) || len(report.Done) != 0 || report.Finished {
+				t.Fatalf("%+v: %v", report, err)
+			}
+			if view, err := FindMember(look(t, m), "b"); err != nil || view.Member == nil {
+				t.Errorf("b was removed: %v", err)
+			}
+		})
+	}
+}
