@@ -187,7 +187,7 @@ func stranded(r *reach, plan maintain.MemberPlan) (warnings []string) {
 func (o *memberChange) carryOut(ctx context.Context, r *reach, done membership, next func(*reach, *membership)) error {
 	report, err := maintain.ChangeMembers(ctx, r.members(), done.Plan, maintain.MemberRun{Timeout: o.timeout, Wait: o.wait, OnEvent: o.tell})
 	if err == nil {
-		err = o.seenWell(ctx, r, &report)
+		err = o.seenWell(ctx, r, done.Plan, &report)
 	}
 	done.Report = &report
 	if next != nil {
@@ -201,24 +201,24 @@ func (o *memberChange) carryOut(ctx context.Context, r *reach, done membership, 
 
 // seenWell waits until a new voter is well that there was no way to when all began, as it was not
 // started then: what comes next may depend on it.
-func (o *memberChange) seenWell(ctx context.Context, r *reach, report *maintain.MemberReport) error {
-	if r.way != wayNode && r.way != wayForward || report.After == nil || report.After.CanLose >= 0 {
+func (o *memberChange) seenWell(ctx context.Context, r *reach, plan maintain.MemberPlan, report *maintain.MemberReport) error {
+	promoted := slices.ContainsFunc(plan.Steps, func(s maintain.MemberStep) bool { return s.Action == maintain.ActionPromote })
+	if !promoted || r.way != wayNode && r.way != wayForward {
 		return nil
 	}
 	bounded, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	for {
-		shape, err := o.lookAgain(bounded)
-		if err == nil && shape.CanLose >= 0 {
-			report.After = &shape
-			return nil
-		}
+	for report.After == nil || report.After.Healthy < plan.After.Healthy {
 		select {
 		case <-bounded.Done():
-			return errors.Join(ctx.Err(), fmt.Errorf("%w: it is done, but a voter is not well after a minute: %s", maintain.ErrUnready, *report.After))
+			return errors.Join(ctx.Err(), fmt.Errorf("%w: it is done, but not all voters are well after a minute", maintain.ErrUnready))
 		case <-time.After(time.Second):
 		}
+		if shape, err := o.lookAgain(bounded); err == nil {
+			report.After = &shape
+		}
 	}
+	return nil
 }
 
 // lookAgain looks at the members by ways that are made anew.
