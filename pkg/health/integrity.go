@@ -18,7 +18,7 @@ func integrityChecks() []Check {
 			ID: "H40", Title: "same data", Category: Integrity, judge: judgeHashes,
 			Measures: "HashKV of the voters at one revision, of those with the same compact revision; only with --deep, since it reads every key",
 			Source:   "server/v3 etcdserver corrupt.go; hashes of different minors differ (etcd #18274)",
-			Remedy:   "write as little as you can, keep a backup of each member's data, then rebuild the one that is wrong: etcdctl member remove ID, empty its data directory, let it join anew",
+			Remedy:   "write as little as you can, keep a backup of each member's data, then rebuild the one that is wrong: kubectl etcd member replace NAME --force",
 		},
 		{
 			ID: "H41", Title: "one version", Category: Integrity, judge: judgeVersions, Limits: []string{"mixed-versions"},

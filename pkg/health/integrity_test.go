@@ -78,7 +78,7 @@ func hashCases() []checkCase {
 	other := hashed(1, func(h *etcd.Hash) { h.Hash = 0xbad })
 	return []checkCase{
 		{id: "H40", name: "same", change: resize(3), level: OK, says: "3 members hold the same data at revision 4990"},
-		{id: "H40", name: "one differs", change: other, level: Critical, says: "hash bad: etcd-node1", mends: "member remove"},
+		{id: "H40", name: "one differs", change: other, level: Critical, says: "hash bad: etcd-node1", mends: "member replace"},
 		{id: "H40", name: "so does its minor", change: both(other, run("3.7.3", "3.6.5", "3.7.3")), level: Info, says: "so do the minors"},
 		{id: "H40", name: "another patch is no excuse", change: both(other, run("3.7.3", "3.7.2", "3.7.3")), level: Critical},
 		{id: "H40", name: "other compactions are not compared", level: OK, says: "etcd-node1: no other has a hash of revision 4990, compacted at 4500",

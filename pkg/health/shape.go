@@ -28,13 +28,13 @@ func shapeChecks() []Check {
 			ID: "H03", Title: "members that never started", Category: Shape, judge: judgeUnstarted,
 			Measures: "members without a name in the list",
 			Source:   "etcd runtime reconfiguration; OpenShift's HasStarted",
-			Remedy:   "start it, or remove it: etcdctl member remove ID",
+			Remedy:   "start it, or remove it: kubectl etcd member remove ID",
 		},
 		{
 			ID: "H04", Title: "learners", Category: Shape, judge: judgeLearners, Limits: []string{"learner-age", "learner-ready"},
 			Measures: "learners, whether they answer, how long they run, and their match index against the leader's",
 			Source:   "etcd learner design (readyPercentThreshold 0.9); kubeadm #3287; the age is ours",
-			Remedy:   "etcdctl member promote ID",
+			Remedy:   "kubectl etcd member promote ID",
 		},
 		{
 			ID: "H05", Title: "failure domains", Category: Shape, judge: judgeDomains,
@@ -46,7 +46,7 @@ func shapeChecks() []Check {
 			ID: "H06", Title: "members and pods", Category: Shape, judge: judgeOrphans,
 			Measures: "members without a pod, and pods whose member is in no list",
 			Source:   "Cluster API's compareMachinesAndMembers",
-			Remedy:   "remove what a deleted node left: etcdctl member remove ID",
+			Remedy:   "remove what a deleted node left: kubectl etcd member remove ID",
 		},
 		{
 			ID: "H07", Title: "member lists agree", Category: Shape, judge: judgeLists,
@@ -198,7 +198,7 @@ func judgeLearner(f *Facts, m Member, limits Limits, o *outcome) {
 	}
 	if why := m.silent(); why != "" && m.View.Source != "" {
 		o.warn("%s is a learner: it does not answer (%s), %s", m.Name(), why, where)
-		o.mend("start it, or remove it: etcdctl member remove %s; promoted while it is down, it would weaken the quorum", m.View.Member.ID)
+		o.mend("start it, or remove it: kubectl etcd member remove %s; promoted while it is down, it would weaken the quorum", m.View.Member.ID)
 		return
 	}
 	age := "how long it runs is not known"
@@ -216,7 +216,7 @@ func judgeLearner(f *Facts, m Member, limits Limits, o *outcome) {
 		o.mend("it can't be promoted yet: see why it does not catch up (kubectl logs of its pod, and H18)")
 		return
 	}
-	o.mend("etcdctl member promote %s", m.View.Member.ID)
+	o.mend("kubectl etcd member promote %s", m.View.Member.ID)
 }
 
 // caughtUp tells whether the leader would promote m (etcdserver isLearnerReady).

@@ -25,10 +25,10 @@ func judgeOrphans(f *Facts, _ Limits, o *outcome) {
 		case m.Pod != nil:
 		case spare == nil || *spare == 0:
 			o.critical("member %s (%s) has no pod, and no further member may fail", m.Name(), m.View.Member.ID)
-			o.mend("etcdctl member remove %s, if its node is gone for good", m.View.Member.ID)
+			o.mend("kubectl etcd member remove %s, if its node is gone for good", m.View.Member.ID)
 		default:
 			o.warn("member %s (%s) has no pod", m.Name(), m.View.Member.ID)
-			o.mend("etcdctl member remove %s, if its node is gone for good", m.View.Member.ID)
+			o.mend("kubectl etcd member remove %s, if its node is gone for good", m.View.Member.ID)
 		}
 	}
 	o.ok("every member has its pod, and every pod its member")

@@ -92,7 +92,7 @@ func judgeAlarms(f *Facts, _ Limits, o *outcome) {
 	switch {
 	case raised["CORRUPT"] != nil:
 		o.mend("never disarm it: stop what writes, find the member that differs (H40), and rebuild that one from the others " +
-			"(etcdctl member remove, empty its data directory, let it join anew); if none can be trusted, kubectl etcd restore")
+			"(kubectl etcd member replace NAME --force); if none can be trusted, kubectl etcd restore")
 	case raised["NOSPACE"] != nil:
 		o.mend("kubectl etcd compact --keep 5m; then kubectl etcd defrag, which disarms it once all are below 90%% of their quota " +
 			"(kubectl etcd alarm disarm does where there is nothing to defragment); then find what grew (H21, H22)")

@@ -36,7 +36,7 @@ func judgePlaces(server APIServer, places []place, o *outcome) bool {
 			o.mend("take %s out of the flags of %s, unless it is a proxy of yours; kubeadm: /etc/kubernetes/manifests/kube-apiserver.yaml", p.url, server.name())
 		case p.member.View.Member.Learner:
 			o.critical("%s is given %s, which is learner %s: it refuses what API servers ask", server.name(), p.url, p.member.Name())
-			o.mend("etcdctl member promote %s, or take %s out of the flags of %s", p.member.View.Member.ID, p.url, server.name())
+			o.mend("kubectl etcd member promote %s, or take %s out of the flags of %s", p.member.View.Member.ID, p.url, server.name())
 		default:
 			continue
 		}

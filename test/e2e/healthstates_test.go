@@ -128,7 +128,7 @@ func TestHealthOfTwoMembersOnOneNode(t *testing.T) {
 
 	eventuallyFinds(t, "H04", "info", "etcd-twin-node0 is a learner: it runs for", "100% of the leader's log")
 	list := readHealth(t, "--sample", "0", "--set", "learner-age=1s")
-	list.wants(t, "H04", "warning", "etcd-twin-node0 is a learner: it runs for", "etcdctl member promote ")
+	list.wants(t, "H04", "warning", "etcd-twin-node0 is a learner: it runs for", "kubectl etcd member promote ")
 	list.wants(t, "H01", "ok", "3 voters")
 	list.wants(t, "H05", "ok", "3 voters on 3 nodes") // a learner's end costs nothing
 

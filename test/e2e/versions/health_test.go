@@ -62,12 +62,12 @@ func TestHealthOfAStuckLearner(t *testing.T) {
 
 	learner.end()
 	write(t, voter, 0) // more entries than there were
-	c.finds("H04", health.Warning, "learner is a learner: it does not answer", "% of the leader's log", "etcdctl member remove "+id)
+	c.finds("H04", health.Warning, "learner is a learner: it does not answer", "% of the leader's log", "kubectl etcd member remove "+id)
 	c.finds("H14", health.Info, "entries behind the leader, in StateProbe")
 
 	c.run(1, binaries.EtcdVersion)
 	c.limit = "learner-age=1s"
-	c.finds("H04", health.Warning, "learner is a learner: it runs for", "100% of the leader's log", "etcdctl member promote "+id)
+	c.finds("H04", health.Warning, "learner is a learner: it runs for", "100% of the leader's log", "kubectl etcd member promote "+id)
 }
 
 // cluster is one of real processes, which are started anew as one version or another.
