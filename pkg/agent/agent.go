@@ -20,7 +20,7 @@ type Options struct {
 	Namespace string
 	Name      string
 	Image     string
-	// Args are the backup's own: kubectl-etcd backup --follow …
+	// Args are the command's own: kubectl-etcd backup --follow …, or defrag --auto …
 	Args []string
 	// CA, Cert and Key are files on the node.
 	CA, Cert, Key string
@@ -54,13 +54,16 @@ func Objects(o Options) []runtime.Object {
 			Replicas: &one, RevisionHistoryLimit: &none,
 			Selector: &metav1.LabelSelector{MatchLabels: labels},
 			Strategy: appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: podSpec(o)},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: podSpec(o, backup(o), flush)},
 		},
 	}}
 }
 
-func podSpec(o Options) corev1.PodSpec {
-	no, root, grace := false, int64(0), int64(60)
+// flush is how many seconds the backup gets to put what was captured before it ends.
+const flush = 60
+
+func podSpec(o Options, c corev1.Container, grace int64) corev1.PodSpec {
+	no, root := false, int64(0)
 	selector := o.NodeSelector
 	if len(selector) == 0 {
 		selector = map[string]string{"node-role.kubernetes.io/control-plane": ""}
@@ -71,20 +74,20 @@ func podSpec(o Options) corev1.PodSpec {
 		NodeSelector:                  selector,
 		Tolerations:                   []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
 		PriorityClassName:             "system-cluster-critical",
-		TerminationGracePeriodSeconds: &grace, // what was captured is put before it ends
+		TerminationGracePeriodSeconds: &grace,
 		SecurityContext:               &corev1.PodSecurityContext{RunAsUser: &root, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
-		Containers:                    []corev1.Container{container(o)},
+		Containers:                    []corev1.Container{c},
 		Volumes:                       volumes(o),
 	}
 }
 
-func container(o Options) corev1.Container {
+// container runs a command of ours with the node's certificates.
+func container(o Options, name string, command ...string) corev1.Container {
 	no, yes := false, true
-	c := corev1.Container{
-		Name: "backup", Image: o.Image, ImagePullPolicy: corev1.PullIfNotPresent,
-		Args: append([]string{"backup", "--follow",
-			"--cacert", path.Join(CertDir, "ca.crt"), "--cert", path.Join(CertDir, "client.crt"), "--key", path.Join(CertDir, "client.key"),
-			"--scratch-dir", Scratch}, o.Args...),
+	command = append(command, "--cacert", path.Join(CertDir, "ca.crt"), "--cert", path.Join(CertDir, "client.crt"), "--key", path.Join(CertDir, "client.key"))
+	return corev1.Container{
+		Name: name, Image: o.Image, ImagePullPolicy: corev1.PullIfNotPresent,
+		Args: append(command, o.Args...),
 		SecurityContext: &corev1.SecurityContext{
 			AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes,
 			Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
@@ -100,6 +103,10 @@ func container(o Options) corev1.Container {
 			{Name: "scratch", MountPath: Scratch},
 		},
 	}
+}
+
+func backup(o Options) corev1.Container {
+	c := container(o, "backup", "backup", "--follow", "--scratch-dir", Scratch)
 	if o.Folder != "" {
 		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "archive", MountPath: o.Folder})
 	}

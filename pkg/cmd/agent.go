@@ -21,6 +21,9 @@ import (
 const agentExample = `  # The continuous backup as a pod on a control plane node, into an object store; then apply it
   kubectl etcd agent manifest --archive s3://bucket/etcd --env-from etcd-archive --recipient age1… --keep-within 48h --image IMAGE > agent.yaml
 
+  # Defragment, where it is worth it, in the night from Saturday to Sunday
+  kubectl etcd agent manifest --defrag --schedule "17 3 * * 0" --image IMAGE > defrag.yaml
+
   # Into a folder that is mounted on the node
   kubectl etcd agent manifest --archive /mnt/etcd-archive --recipient age1… --keep-within 48h --image IMAGE > agent.yaml`
 
@@ -29,11 +32,18 @@ backup does not hang on a laptop. Members, certificates and the cluster's UID ar
 now and stand in it. The pod gets three files of the node, a client's certificate, its key
 and the authority's, and no right in Kubernetes.
 
-Only public keys stand in it: what it writes it can't read.`
+Only public keys stand in it: what it writes it can't read.
+
+With --defrag it prints another thing: a CronJob that runs kubectl etcd defrag --auto by the
+clock, which mostly finds that nobody needs it. It has no right in Kubernetes either, so that it
+does not see who else looks after this etcd, nor what API servers hang on.`
+
+const agentName = "kubectl-etcd-agent"
 
 // agentOptions are those of "kubectl etcd agent manifest".
 type agentOptions struct {
 	backupOptions
+	agentDefrag
 	image, name, space, envFrom, signFrom string
 }
 
@@ -54,22 +64,26 @@ func newAgentManifestCommand(s *session) *cobra.Command {
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.follow = true
+			if o.image == "" {
+				return usagef("--image is missing: the relay's image, which holds this program (make image)")
+			}
+			if o.defrag {
+				return o.runDefrag(c.Context(), c.Flags(), args)
+			}
 			if err := o.complete(args); err != nil {
 				return err
 			}
 			if !o.toArchive() {
 				return usagef("which archive? --archive is missing")
 			}
-			if o.image == "" {
-				return usagef("--image is missing: the relay's image, which holds this program (make image)")
-			}
 			return o.run(c.Context())
 		},
 	}
 	flags := c.Flags()
 	flags.StringVar(&o.image, "image", relayImage, "the image that holds this program")
-	flags.StringVar(&o.name, "agent-name", "kubectl-etcd-agent", "the Deployment's name")
-	flags.StringVar(&o.space, "agent-namespace", "kube-system", "the Deployment's namespace")
+	flags.StringVar(&o.name, "agent-name", agentName, "the Deployment's name; with --defrag the CronJob's, kubectl-etcd-defrag")
+	flags.StringVar(&o.space, "agent-namespace", "kube-system", "its namespace")
+	o.agentDefrag.add(flags)
 	flags.StringVar(&o.envFrom, "env-from", "", "a Secret there with what the object store wants, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
 	flags.StringVar(&o.signFrom, "sign-key-from", "", "a Secret there with the key to sign with, under the name sign-key")
 	o.abortAtQuota = "90%"
@@ -126,16 +140,8 @@ func nodeFilesOf(c discover.Cluster) *discover.NodeFiles {
 
 // args are the backup's, which needs no Kubernetes.
 func (o *agentOptions) args(c discover.Cluster, name, etcdName, uid string) []string {
-	var endpoints []string
-	for _, pod := range c.Pods {
-		scheme := "http://"
-		if pod.TLS {
-			scheme = "https://"
-		}
-		endpoints = append(endpoints, scheme+net.JoinHostPort(pod.PodIP, strconv.Itoa(pod.ClientPort)))
-	}
 	args := []string{
-		"--endpoints", strings.Join(endpoints, ","), "--archive", o.location, "--archive-name", name, "--archive-etcd", etcdName,
+		"--endpoints", strings.Join(endpointsOf(c), ","), "--archive", o.location, "--archive-name", name, "--archive-etcd", etcdName,
 		"--cluster-uid", uid, "--every", o.every.String(), "--flush", o.flush.String(), "--spool-max", o.spoolMax, "--rate", o.rate,
 	}
 	for _, r := range o.recipients {
@@ -150,6 +156,19 @@ func (o *agentOptions) args(c discover.Cluster, name, etcdName, uid string) []st
 		args = append(args, "--metrics", o.metrics)
 	}
 	return append(args, o.keep.args()...)
+}
+
+// endpointsOf are where the members serve clients, as their nodes reach them.
+func endpointsOf(c discover.Cluster) []string {
+	var endpoints []string
+	for _, pod := range c.Pods {
+		scheme := "http://"
+		if pod.TLS {
+			scheme = "https://"
+		}
+		endpoints = append(endpoints, scheme+net.JoinHostPort(pod.PodIP, strconv.Itoa(pod.ClientPort)))
+	}
+	return endpoints
 }
 
 // publicKeys are what a recipient stands for: itself, or the lines of its file, which is not

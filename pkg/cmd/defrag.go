@@ -87,6 +87,7 @@ func (o *defragOptions) command() *cobra.Command {
 	flags.StringVar(&o.minShare, "min-fragmentation", percent(rule.MinFragmentation), "… and with this share of its file free")
 	flags.StringVar(&o.minQuota, "min-quota-usage", percent(rule.MinQuotaUsage), "from this share of its quota on it is near it")
 	flags.StringVar(&o.diskSpeed, "disk-speed", "", "what the members' disks rewrite in a second: 200MiB (default what earlier times took, else 20MiB)")
+	flags.DurationVar(&o.plan.MaxPause, "max-pause", 0, "refuse where a member would answer nothing for longer (default half of what its liveness probe bears)")
 	flags.BoolVar(&o.force, "force", false, "also where no member can be spared: etcd pauses with it")
 	flags.DurationVar(&o.settle, "settle", 36*time.Second, "wait so long between members; Kubernetes' clients renew their leases meanwhile")
 	flags.DurationVar(&o.healthyWithin, "healthy-within", time.Minute, "how long a member may take to be well again")
@@ -103,7 +104,7 @@ func (o *defragOptions) complete(flags *pflag.FlagSet, args []string) (err error
 		return err
 	}
 	o.take(o.getenv)
-	o.plan = maintain.DefragOptions{Force: o.force, ByRule: o.auto}
+	o.plan.Force, o.plan.ByRule = o.force, o.auto
 	for _, name := range []string{"min-free", "min-fragmentation", "min-quota-usage"} {
 		o.plan.ByRule = o.plan.ByRule || flags.Changed(name)
 	}
@@ -123,8 +124,8 @@ func (o *defragOptions) complete(flags *pflag.FlagSet, args []string) (err error
 		}
 		o.plan.Speed = float64(speed)
 	}
-	if o.settle < 0 || o.healthyWithin <= 0 {
-		return usagef("--settle must not be less than 0, and --healthy-within more than 0")
+	if o.settle < 0 || o.plan.MaxPause < 0 || o.healthyWithin <= 0 {
+		return usagef("--settle and --max-pause must not be less than 0, and --healthy-within more than 0")
 	}
 	return nil
 }

@@ -66,6 +66,8 @@ type DefragOptions struct {
 	Force bool
 	// Speed is what a disk rewrites in a second, as who runs this knows it; 0: not known.
 	Speed float64
+	// MaxPause is the longest pause that is borne; 0: what the liveness probes say.
+	MaxPause time.Duration
 }
 
 // Action is what a step does.
@@ -95,7 +97,8 @@ type DefragStep struct {
 	QuotaUsage    float64       `json:"quotaUsage,omitempty"`
 	Pause         time.Duration `json:"pause,omitempty"` // for about how long it answers nothing
 	PauseFrom     string        `json:"pauseFrom,omitempty"`
-	// Limit is half of the time after which the kubelet ends it; 0: not known.
+	// Limit is the longest pause that is borne: half of the time after which the kubelet ends
+	// it, or what was given, whichever is less; 0: not known.
 	Limit time.Duration `json:"limit,omitempty"`
 	// speed is what Pause was reckoned with.
 	speed float64

@@ -138,6 +138,9 @@ func (p *planner) step(view etcd.MemberView) DefragStep {
 		step.speed, step.PauseFrom = assumedSpeed, fmt.Sprintf("assumed: %s a second", humanBytes(assumedSpeed))
 	}
 	step.Pause, step.Limit = step.reckon(step.speed), around.Liveness/2
+	if given := p.options.MaxPause; given > 0 && (step.Limit == 0 || given < step.Limit) {
+		step.Limit = given
+	}
 	return step
 }
 
@@ -160,6 +163,9 @@ func (p *planner) longest() (longest time.Duration) {
 	return longest
 }
 
+// limitFrom is whose limit a pause has.
+const limitFrom = "half of what its liveness probe bears before it ends it in the middle, or --max-pause"
+
 // judge looks at one member.
 func (p *planner) judge(step DefragStep) {
 	view, _ := find(p.facts.Overview, step.ID)
@@ -170,7 +176,7 @@ func (p *planner) judge(step DefragStep) {
 	}
 	if step.Limit > 0 && step.Pause > step.Limit {
 		p.refuse("say how fast its disk is where you know it (--disk-speed 200MiB), or raise the failureThreshold of its liveness probe meanwhile",
-			"%s would answer nothing for about %s (%s), and after %s its liveness probe ends it in the middle", step.Member, humanPause(step.Pause), step.PauseFrom, humanPause(2*step.Limit))
+			"%s would answer nothing for about %s (%s), and at most %s are borne (%s)", step.Member, humanPause(step.Pause), step.PauseFrom, humanPause(step.Limit), limitFrom)
 	}
 	if around.DiskFree != nil && *around.DiskFree < step.DBSizeInUse {
 		p.refuse("make room there first", "the disk of %s has %s free, and the new database needs %s beside the old one", step.Member, humanBytes(*around.DiskFree), humanBytes(step.DBSizeInUse))

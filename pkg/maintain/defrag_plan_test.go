@@ -182,7 +182,11 @@ func TestPlanDefrag(t *testing.T) {
 		{name: "the probe is patient enough", steps: "b c a>b a", warns: "requests through b fail", change: func(f *DefragFacts) {
 			f.Around[2] = Around{Liveness: 80 * time.Second, Speed: 100 * mib / 39.9, SpeedFrom: "measured"}
 		}},
-		{name: "the probe is not", steps: "b c a>b a", refuses: "after 1m20s its liveness probe ends it", instead: "--disk-speed", warns: "requests through b fail", change: func(f *DefragFacts) {
+		{name: "the probe is not", steps: "b c a>b a", refuses: "at most 40s are borne", instead: "--disk-speed", warns: "requests through b fail", change: func(f *DefragFacts) {
+			f.Around[2] = Around{Liveness: 80 * time.Second, Speed: 100 * mib / 40.1, SpeedFrom: "measured"}
+		}},
+		{name: "a limit is given, where no probe is known", options: DefragOptions{MaxPause: time.Second}, steps: "b c a>b a", refuses: "at most 1s are borne"},
+		{name: "a limit is given, and the probe bears less", options: DefragOptions{MaxPause: time.Hour}, steps: "b c a>b a", refuses: "at most 40s are borne", change: func(f *DefragFacts) {
 			f.Around[2] = Around{Liveness: 80 * time.Second, Speed: 100 * mib / 40.1, SpeedFrom: "measured"}
 		}},
 		{name: "the disk is fast enough, as is said", options: DefragOptions{Speed: 1 << 30}, steps: "b c a>b a", change: func(f *DefragFacts) {

@@ -254,7 +254,7 @@ func TestDefragMeasuresOnTheWay(t *testing.T) {
 	}
 	d.measured(DefragStep{DBSizeInUse: 100 * mib}, 41*time.Second)
 	d.measured(DefragStep{DBSizeInUse: 100 * mib}, time.Second)
-	if err := d.fits(t.Context(), step); !errors.Is(err, ErrUnready) || !strings.Contains(err.Error(), "after 1m20s its liveness probe") {
+	if err := d.fits(t.Context(), step); !errors.Is(err, ErrUnready) || !strings.Contains(err.Error(), "at most 40s are borne") {
 		t.Errorf("got %v", err)
 	}
 }

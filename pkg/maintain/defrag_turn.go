@@ -112,8 +112,8 @@ func (d *defrag) fits(ctx context.Context, step DefragStep) error {
 	}
 	if d.speed > 0 && step.Limit > 0 {
 		if pause := step.reckon(d.speed); pause > step.Limit {
-			return fmt.Errorf("%w: by what the members before it took it would answer nothing for about %s, and after %s its liveness probe ends it",
-				ErrUnready, humanPause(pause), humanPause(2*step.Limit))
+			return fmt.Errorf("%w: by what the members before it took it would answer nothing for about %s, and at most %s are borne (%s)",
+				ErrUnready, humanPause(pause), humanPause(step.Limit), limitFrom)
 		}
 	}
 	return nil

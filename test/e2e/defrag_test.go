@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -184,4 +185,43 @@ func TestDefragCompactByTime(t *testing.T) {
 	done.wantStdout(t, fmt.Sprintf("ok: compacted to revision %d", plan.Plan.Revision))
 	runWithCerts(t, "compact", "--revision", fmt.Sprint(plan.Plan.Revision), "--yes").wantStdout(t, "ok: nothing to compact")
 	runWithCerts(t, "alarm", "list").wantStdout(t, "no alarm is raised")
+}
+
+// TestDefragByTheClock applies the CronJob and runs it at once, twice: where nobody needs it,
+// and with a rule by which all do.
+func TestDefragByTheClock(t *testing.T) {
+	loadRelayImage(t)
+	fill(t, 24)
+	raw := member(t, "etcd-node0").Raw()
+	deleted, err := raw.Delete(t.Context(), ballast+"fill/", clientv3.WithPrefix())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := raw.Compact(t.Context(), deleted.Header.Revision, clientv3.WithCompactPhysical()); err != nil {
+		t.Fatal(err)
+	}
+	for name, rule := range map[string]struct {
+		flags []string
+		says  string
+	}{
+		"nobody": {[]string{"--min-free", "100GiB"}, "nothing needs to be defragmented"},
+		"all":    {[]string{"--min-free", "1KiB", "--min-fragmentation", "1%", "--settle", "1s"}, "reclaimed from 3 members"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := run(t, append([]string{"agent", "manifest", "--defrag", "--image", relayImageName}, rule.flags...)...)
+			got.wantExit(t, 0)
+			got.wantStdout(t, "kind: CronJob", "--max-pause")
+			manifest := filepath.Join(t.TempDir(), "defrag.yaml")
+			writeFile(t, manifest, got.stdout)
+			kubectl(t, "apply", "-f", manifest)
+			t.Cleanup(func() { kubectl(t, "delete", "-f", manifest) })
+			kubectl(t, "create", "job", "-n", "kube-system", "--from=cronjob/kubectl-etcd-defrag", "now")
+			t.Cleanup(func() { kubectl(t, "delete", "job", "-n", "kube-system", "now") })
+			kubectl(t, "wait", "-n", "kube-system", "--for=condition=complete", "--timeout=3m", "job/now")
+			if log := kubectl(t, "logs", "-n", "kube-system", "job/now"); !strings.Contains(log, rule.says) {
+				t.Errorf("it says %s", log)
+			}
+			wantWhole(t)
+		})
+	}
 }
