@@ -185,8 +185,8 @@ func TestPlanDefrag(t *testing.T) {
 		{name: "the probe is not", steps: "b c a>b a", refuses: "at most 40s are borne", instead: "--disk-speed", warns: "requests through b fail", change: func(f *DefragFacts) {
 			f.Around[2] = Around{Liveness: 80 * time.Second, Speed: 100 * mib / 40.1, SpeedFrom: "measured"}
 		}},
-		{name: "a limit is given, where no probe is known", options: DefragOptions{MaxPause: time.Second}, steps: "b c a>b a", refuses: "at most 1s are borne"},
-		{name: "a limit is given, and the probe bears less", options: DefragOptions{MaxPause: time.Hour}, steps: "b c a>b a", refuses: "at most 40s are borne", change: func(f *DefragFacts) {
+		{name: "a limit is given, where no probe is known", options: DefragOptions{MaxPause: time.Second, Speed: 80 * mib}, steps: "b c a>b a", refuses: "b would answer nothing for about 1.4s (the speed that was given), and at most 1s are borne"},
+		{name: "a limit is given, and the probe bears less", options: DefragOptions{MaxPause: time.Hour}, steps: "b c a>b a", refuses: "at most 40s are borne", warns: "requests through b fail", change: func(f *DefragFacts) {
 			f.Around[2] = Around{Liveness: 80 * time.Second, Speed: 100 * mib / 40.1, SpeedFrom: "measured"}
 		}},
 		{name: "the disk is fast enough, as is said", options: DefragOptions{Speed: 1 << 30}, steps: "b c a>b a", change: func(f *DefragFacts) {
