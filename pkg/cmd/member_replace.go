@@ -76,7 +76,10 @@ func (o *memberReplaceOptions) run(ctx context.Context, text string) error {
 	})
 	return o.change(ctx, "not replaced", plan, func(r *reach, done *membership) {
 		if o.join && done.Report != nil && len(done.Report.Done) > 0 {
-			done.Machine = kubeadmJoin()
+			if lost.Node != "" {
+				done.Machine = []string{shellJoin([]string{"kubectl", "delete", "node", lost.Node})}
+			}
+			done.Machine = append(done.Machine, kubeadmJoin()...)
 			return
 		}
 		node := lost.Node

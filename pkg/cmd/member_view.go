@@ -150,9 +150,12 @@ func viewJoining(s *render.Screen, done membership) {
 		viewSteps(s, "next, on a node that has etcd's manifest, in this order:", done.Next)
 	}
 	if len(done.Machine) > 0 {
+		title := "next, on a control plane node; what kubeadm prints there is to be run on the new machine, and adds its member:"
+		if len(done.Next) > 0 {
+			title = "or, on a control plane node; what kubeadm prints there is to be run on a new machine, takes the member over and promotes it:"
+		}
 		s.Line()
-		s.Line(render.Cell{Text: "or, on a new machine, by kubeadm, which takes this member over and promotes it: ", Tone: render.Strong})
-		s.Line(render.Cell{Text: "  what this prints on a control plane node is to be run there, with --control-plane:"})
+		s.Line(render.Cell{Text: title, Tone: render.Strong})
 		for _, command := range done.Machine {
 			s.Line(render.Cell{Text: "     " + command})
 		}
@@ -164,7 +167,7 @@ func viewJoining(s *render.Screen, done membership) {
 			s.Line(render.Cell{Text: "  " + line})
 		}
 		if done.Promote != "" {
-			s.Line(render.Cell{Text: "and gets its vote, also before it runs, by: "})
+			s.Line(render.Cell{Text: "and gets its vote, also before it runs, by:"})
 			s.Line(render.Cell{Text: "  " + done.Promote, Tone: render.Strong})
 		}
 	}

@@ -126,7 +126,7 @@ func (w joinWalk) start() runbook.Step {
 		ID: "start", Title: "Start it as the new member",
 		Commands: []string{
 			fmt.Sprintf("test -e %s || sed -e %s -e %s %s >%s", before, runbook.Quote(drop), runbook.Quote(insert), runbook.Quote(w.away()), made),
-			fmt.Sprintf(`test -e %s || grep -qF -e %s %s || { echo "the manifest does not begin etcd's command with a line \"- etcd\": put the flags of the step's title into it by hand" >&2; false; }`, before, runbook.Quote("- "+flag), made),
+			fmt.Sprintf(`test -e %s || grep -qF -e %s %s || { echo "the manifest does not begin etcd's command with a line \"- etcd\": put the two flags into it by hand" >&2; false; }`, before, runbook.Quote("- "+flag), made),
 			fmt.Sprintf("test -e %[1]s || { chmod --reference=%[2]s %[3]s && mv -T %[3]s %[4]s && mv -T %[2]s %[1]s; }", before, runbook.Quote(w.away()), made, runbook.Quote(w.active())),
 		},
 		Why:   "Its command line gets " + flag + " and --initial-cluster-state=existing: etcd asks those members who it is.",
