@@ -105,6 +105,21 @@ var exampleRuns = map[string]exampleRun{
 	"kubectl etcd alarm list":             {says: "no alarm is raised"},
 	"kubectl etcd alarm disarm --dry-run": {says: "no alarm is to be disarmed"},
 	"kubectl etcd alarm disarm --yes --cacert ca.crt --cert client.crt --key client.key": {says: "no alarm is to be disarmed"},
+	// Three members are well, none is called node3 or node9, and nobody can be asked.
+	"kubectl etcd member list": {says: "3 voters, quorum 2, 3 healthy: can lose 1"},
+	"kubectl etcd member add node3 --peer-urls https://10.0.0.4:2380 --dry-run":                                          {says: "add node3 as a learner"},
+	"kubectl etcd member add node3 --peer-urls https://10.0.0.4:2380 --cacert ca.crt --cert client.crt --key client.key": {exit: 2, says: "add node3 as a learner"},
+	"kubectl etcd member promote node3 --dry-run":                                                                        {exit: 1},
+	"kubectl etcd member promote node3 --wait 30m --cacert ca.crt --cert client.crt --key client.key":                    {exit: 1},
+	"kubectl etcd member remove node1 --dry-run":                                                                         {says: "2 voters, quorum 2, 2 healthy: can lose 0"},
+	"kubectl etcd member remove node9 --yes --cacert ca.crt --cert client.crt --key client.key":                          {exit: 1},
+	"kubectl etcd member move-leader --dry-run":                                                                          {says: "move the leadership from"},
+	"kubectl etcd member move-leader node1 --yes --cacert ca.crt --cert client.crt --key client.key":                     {says: "ok: "},
+	"kubectl etcd member replace node2 --dry-run":                                                                        {exit: 1, says: "node2 answers"},
+	"kubectl etcd member replace node2 --cacert ca.crt --cert client.crt --key client.key":                               {exit: 1, says: "node2 answers"},
+	"kubectl etcd member replace node2 --kubeadm-join --cacert ca.crt --cert client.crt --key client.key":                {exit: 1, says: "node2 answers"},
+	"kubectl etcd agent manifest --defrag --schedule \"17 3 * * 0\" --image IMAGE > defrag.yaml": {
+		then: "kubectl --kubeconfig /etc/kubernetes/admin.conf apply --dry-run=server -f defrag.yaml"},
 	"kubectl etcd agent manifest --archive s3://bucket/etcd --env-from etcd-archive --recipient age1… --keep-within 48h --image IMAGE > agent.yaml": {
 		then: "kubectl --kubeconfig /etc/kubernetes/admin.conf apply --dry-run=server -f agent.yaml"},
 }
