@@ -83,7 +83,7 @@ func newAgentManifestCommand(s *session) *cobra.Command {
 	flags.StringVar(&o.image, "image", relayImage, "the image that holds this program")
 	flags.StringVar(&o.name, "agent-name", agentName, "the Deployment's name; with --defrag the CronJob's, kubectl-etcd-defrag")
 	flags.StringVar(&o.space, "agent-namespace", "kube-system", "its namespace")
-	o.agentDefrag.add(flags)
+	o.addDefrag(flags)
 	flags.StringVar(&o.envFrom, "env-from", "", "a Secret there with what the object store wants, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
 	flags.StringVar(&o.signFrom, "sign-key-from", "", "a Secret there with the key to sign with, under the name sign-key")
 	o.abortAtQuota = "90%"

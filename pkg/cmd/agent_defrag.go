@@ -30,7 +30,7 @@ type agentDefrag struct {
 	values   map[string]*string // of handedOn
 }
 
-func (d *agentDefrag) add(flags *pflag.FlagSet) {
+func (d *agentDefrag) addDefrag(flags *pflag.FlagSet) {
 	flags.BoolVar(&d.defrag, "defrag", false, "print a CronJob that defragments members which are worth it, instead of the backup")
 	flags.StringVar(&d.schedule, "schedule", "17 3 * * 0", "with --defrag: when, as cron has it, by the controller-manager's clock")
 	d.values = map[string]*string{}

@@ -170,7 +170,7 @@ const limitFrom = "half of what its liveness probe bears before it ends it in th
 func (p *planner) judge(step DefragStep) {
 	view, _ := find(p.facts.Overview, step.ID)
 	around := p.facts.Around[step.ID]
-	if before(view.Status.Version, 3, 5, 6) {
+	if before(view.Status.Version, 5, 6) {
 		p.refuse("upgrade it, or run etcdutl defrag on its data directory while it is stopped",
 			"%s runs etcd %s: before 3.5.6 one that ends in the middle may leave a damaged database", step.Member, view.Status.Version)
 	}

@@ -285,7 +285,7 @@ func TestBefore(t *testing.T) {
 		"3.5.5": true, "3.4.99": true, "2.9.9": true, "": true, "3.5": true, "x.y.z": true,
 		"3.5.6": false, "3.5.21": false, "3.6.0-rc.1": false, "3.7.3": false, "4.0.0": false,
 	} {
-		if got := before(version, 3, 5, 6); got != want {
+		if got := before(version, 5, 6); got != want {
 			t.Errorf("%q: %t", version, got)
 		}
 	}

@@ -205,10 +205,10 @@ func asError(refusals []Refusal) error {
 	return fmt.Errorf("%w: %s", ErrUnready, refusals[0].Reason)
 }
 
-// before tells whether version is older than major.minor.patch; one that can't be read is.
-func before(version string, major, minor, patch int) bool {
+// before tells whether version is older than 3.minor.patch; one that can't be read is.
+func before(version string, minor, patch int) bool {
 	core, _, _ := strings.Cut(version, "-")
-	want := []int{major, minor, patch}
+	want := []int{3, minor, patch}
 	parts := strings.Split(core, ".")
 	for i, w := range want {
 		if i >= len(parts) {

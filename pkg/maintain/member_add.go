@@ -14,7 +14,7 @@ func (p *memberPlanner) add(member NewMember) {
 		return
 	}
 	p.collides(member)
-	p.spareForAdd(member)
+	p.spareForAdd()
 	if member.Voter {
 		p.after(1, 0, 0) // it counts before it runs
 		if left := p.plan.After; left.CanLose < 0 {
@@ -66,7 +66,7 @@ func (p *memberPlanner) collides(member NewMember) {
 // spareForAdd refuses what etcd would: a new member is taken for unavailable, and the voters
 // that are left have to be a quorum then, learner or not. Older servers want every voter connected
 // (server/v3 etcdserver, mayAddMember: isConnectedFullySince until 3.5.29, 3.6.10).
-func (p *memberPlanner) spareForAdd(member NewMember) {
+func (p *memberPlanner) spareForAdd() {
 	after := p.plan.After
 	if grown := newShape(after.Voters+1, after.Healthy, 0); after.Voters > 1 && grown.CanLose < 0 {
 		p.refuse("bring the others back first, or remove the one that is lost: kubectl etcd member remove NAME",
@@ -88,10 +88,10 @@ func (p *memberPlanner) spareForAdd(member NewMember) {
 // wantsAllConnected: from 3.5.30, 3.6.11 and 3.7.0 on a quorum is enough (etcd-io/etcd#16798).
 func wantsAllConnected(version string) bool {
 	switch {
-	case before(version, 3, 6, 0):
-		return before(version, 3, 5, 30)
-	case before(version, 3, 7, 0):
-		return before(version, 3, 6, 11)
+	case before(version, 6, 0):
+		return before(version, 5, 30)
+	case before(version, 7, 0):
+		return before(version, 6, 11)
 	}
 	return false
 }
