@@ -154,11 +154,11 @@ func (o *defragOptions) run(ctx context.Context) (err error) {
 		}
 		return refused("not defragmented", refusals)
 	}
-	return o.carryOut(ctx, r, done)
+	return o.carryOut(ctx, r, facts, done)
 }
 
 // carryOut shows the plan, asks, and does it.
-func (o *defragOptions) carryOut(ctx context.Context, r *reach, done defragmentation) error {
+func (o *defragOptions) carryOut(ctx context.Context, r *reach, facts maintain.DefragFacts, done defragmentation) error {
 	screen := o.planScreen()
 	viewDefragPlan(screen, done)
 	if err := screen.Flush(); err != nil {
@@ -170,7 +170,7 @@ func (o *defragOptions) carryOut(ctx context.Context, r *reach, done defragmenta
 	}
 	report, err := maintain.Defrag(ctx, r.members(), done.Plan, maintain.DefragRun{
 		Timeout: o.timeout, Healthy: o.healthyWithin, Settle: o.settle, OnEvent: o.tell,
-		Busy: func(ctx context.Context, id etcd.ID) []string { return o.busy(ctx, r, id) },
+		Busy: func(ctx context.Context, id etcd.ID) []string { return o.busy(ctx, r, id, facts.Around[id].Unseen == "") },
 	})
 	done.Report = &report
 	if err != nil {

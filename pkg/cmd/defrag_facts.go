@@ -85,8 +85,10 @@ func (o *defragOptions) metricsOf(ctx context.Context, r *reach, i int) (*etcd.M
 	return page.Metrics()
 }
 
-// busy is what a member must not be disturbed in now.
-func (o *defragOptions) busy(ctx context.Context, r *reach, id etcd.ID) []string {
+// busy is what a member must not be disturbed in now. seen: it could be told when the plan was
+// made, so that nobody was warned that it can't.
+func (o *defragOptions) busy(ctx context.Context, r *reach, id etcd.ID, seen bool) []string {
+	unseen := errors.New("it does not answer")
 	for i, client := range r.clients {
 		if client == nil {
 			continue
@@ -97,11 +99,16 @@ func (o *defragOptions) busy(ctx context.Context, r *reach, id etcd.ID) []string
 		if err != nil || status.MemberID != id {
 			continue
 		}
-		if metrics, err := o.metricsOf(ctx, r, i); err == nil { // else there was a warning
+		metrics, err := o.metricsOf(ctx, r, i)
+		if err == nil {
 			return busyWith(metrics)
 		}
+		unseen = err
 	}
-	return nil
+	if !seen {
+		return nil
+	}
+	return []string{"does not tell any more whether it streams a snapshot: " + etcd.Shorten(unseen)}
 }
 
 // busyWith tells it from a member's metrics. A snapshot that streams holds pages, and a

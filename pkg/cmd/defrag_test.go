@@ -322,7 +322,7 @@ func TestMetricsOfARealMember(t *testing.T) {
 	source := c.Sources()[i]
 	r := &reach{sources: []etcd.Source{source}, clients: []*etcd.Client{source.Reader.(*etcd.Client)}}
 	id := c.Members[i].ID()
-	if busy := o.busy(t.Context(), r, id); len(busy) > 0 {
+	if busy := o.busy(t.Context(), r, id, true); len(busy) > 0 {
 		t.Errorf("at rest: %q", busy)
 	}
 	stream, err := c.Open(i).Snapshot(t.Context())
@@ -332,13 +332,13 @@ func TestMetricsOfARealMember(t *testing.T) {
 	if _, err := stream.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	if busy := o.busy(t.Context(), r, id); len(busy) != 1 || busy[0] != "streams a snapshot" {
+	if busy := o.busy(t.Context(), r, id, true); len(busy) != 1 || busy[0] != "streams a snapshot" {
 		t.Errorf("while it streams: %q", busy)
 	}
 	if err := stream.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for n := 0; len(o.busy(t.Context(), r, id)) > 0; n++ {
+	for n := 0; len(o.busy(t.Context(), r, id, true)) > 0; n++ {
 		if n > 100 {
 			t.Fatal("it streams for ever")
 		}
@@ -346,6 +346,12 @@ func TestMetricsOfARealMember(t *testing.T) {
 	}
 	if err := c.Open(i).Defragment(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if busy := o.busy(t.Context(), r, id+1, true); len(busy) != 1 || busy[0] != "does not tell any more whether it streams a snapshot: it does not answer" {
+		t.Errorf("of one that can't be asked: %q", busy)
+	}
+	if busy := o.busy(t.Context(), r, id+1, false); len(busy) > 0 {
+		t.Errorf("of one that could not be asked before either: %q", busy)
 	}
 	facts := o.facts(t.Context(), r)
 	if around := facts.Around[id]; around.Speed <= 0 || !strings.HasPrefix(around.SpeedFrom, "measured: its ") {
