@@ -579,3 +579,14 @@ func TestRefusedNamesEveryReason(t *testing.T) {
 		t.Errorf("got %v %+v", err, hinted)
 	}
 }
+
+// Only a yes is one.
+func TestConfirm(t *testing.T) {
+	for answer, want := range map[string]bool{"y\n": true, "YES\n": true, " yes \n": true, "n\n": false, "\n": false, "": false, "yeah\n": false} {
+		s, _, errOut := testSession(nil)
+		s.In = strings.NewReader(answer)
+		if ok, err := s.confirm(t.Context(), "really?"); err != nil || ok != want || errOut.String() != "really? [y/N] " {
+			t.Errorf("%q: %v, %v, asked %q", answer, ok, err, errOut)
+		}
+	}
+}
