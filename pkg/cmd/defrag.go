@@ -170,7 +170,9 @@ func (o *defragOptions) carryOut(ctx context.Context, r *reach, facts maintain.D
 	}
 	report, err := maintain.Defrag(ctx, r.members(), done.Plan, maintain.DefragRun{
 		Timeout: o.timeout, Healthy: o.healthyWithin, Settle: o.settle, OnEvent: o.tell,
-		Busy: func(ctx context.Context, id etcd.ID) []string { return o.busy(ctx, r, id, facts.Around[id].Unseen == "") },
+		Busy: func(ctx context.Context, id etcd.ID) []string {
+			return o.busy(ctx, r, id, facts.Around[id].Unseen == "")
+		},
 	})
 	done.Report = &report
 	if err != nil {

@@ -58,7 +58,7 @@ func newRootCommand(s *session) *cobra.Command {
 		newBackupCommand(s), newBackupsCommand(s), newRestoreCommand(s), newExportCommand(s),
 		newVerifyCommand(s), newPruneCommand(s), newKeygenCommand(s), newAgentCommand(s),
 		newDefragCommand(s), newCompactCommand(s), newAlarmCommand(s), newMemberCommand(s),
-		newOptionsCommand(s), newVersionCommand(s), newRelayCommand(s), newRecoveryTopic(),
+		newCompletionCommand(s), newOptionsCommand(s), newVersionCommand(s), newRelayCommand(s), newRecoveryTopic(),
 	)
 	s.addFlags(root.PersistentFlags())
 	addHiddenKubeFlags(s, root.PersistentFlags())
@@ -67,6 +67,7 @@ func newRootCommand(s *session) *cobra.Command {
 	root.SetUsageFunc(func(c *cobra.Command) error { writeHelp(c); return nil })
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	markArgsErrors(root)
+	addCompletions(s, root)
 	return root
 }
 

@@ -105,6 +105,7 @@ var exampleRuns = map[string]exampleRun{
 	"kubectl etcd alarm list":             {says: "no alarm is raised"},
 	"kubectl etcd alarm disarm --dry-run": {says: "no alarm is to be disarmed"},
 	"kubectl etcd alarm disarm --yes --cacert ca.crt --cert client.crt --key client.key": {says: "no alarm is to be disarmed"},
+	"kubectl etcd completion install": {says: "kubectl_complete-etcd", then: "kubectl_complete-etcd member remo | grep -q ^remove"},
 	// Three members are well, none is called node3 or node9, and nobody can be asked.
 	"kubectl etcd member list": {says: "3 voters, quorum 2, 3 healthy: can lose 1"},
 	"kubectl etcd member add node3 --peer-urls https://10.0.0.4:2380 --dry-run":                                          {says: "add node3 as a learner"},
