@@ -3,6 +3,9 @@ package cmd
 import (
 	"context"
 	"net/url"
+	"slices"
+	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -53,8 +56,8 @@ func newMemberAddCommand(s *session) *cobra.Command {
 }
 
 func (o *memberAddOptions) complete(name string) (err error) {
-	if name == "" {
-		return usagef("the argument NAME is given, but empty")
+	if err := nameOfMember(name); err != nil {
+		return err
 	}
 	if len(o.peers) == 0 {
 		return usagef("--peer-urls is missing: where do the others reach %s?", name)
@@ -64,11 +67,23 @@ func (o *memberAddOptions) complete(name string) (err error) {
 	return err
 }
 
+// nameOfMember refuses what can't stand in --initial-cluster, between a comma and an equals sign.
+func nameOfMember(name string) error {
+	odd := func(r rune) bool { return r == '=' || r == ',' || unicode.IsSpace(r) || !unicode.IsPrint(r) }
+	if name == "" || strings.ContainsFunc(name, odd) {
+		return usagef("%q can't be a member's name", name)
+	}
+	return nil
+}
+
 // parsePeerURLs takes URLs as etcd does: a scheme, a host and a port, and nothing else.
 func parsePeerURLs(texts []string) ([]string, error) {
-	for _, text := range texts {
+	for i, text := range texts {
+		if slices.Contains(texts[:i], text) {
+			return nil, usagef("--peer-urls: %q is given twice", text)
+		}
 		u, err := url.Parse(text)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Port() == "" || u.Path != "" || u.RawQuery != "" {
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Port() == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 			return nil, usagef("--peer-urls: %q is not a peer URL like https://10.0.0.4:2380", text)
 		}
 	}

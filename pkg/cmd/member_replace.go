@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/spf13/cobra"
@@ -61,8 +62,11 @@ func (o *memberReplaceOptions) complete() (err error) {
 	if o.join && (o.name != "" || len(o.peers) > 0) {
 		return usagef("--kubeadm-join lets kubeadm choose: leave out --name and --peer-urls")
 	}
-	_, err = parsePeerURLs(o.peers)
-	return err
+	if o.name != "" {
+		err = nameOfMember(o.name)
+	}
+	_, urls := parsePeerURLs(o.peers)
+	return cmp.Or(err, urls)
 }
 
 func (o *memberReplaceOptions) run(ctx context.Context, text string) error {

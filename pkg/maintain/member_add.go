@@ -1,6 +1,8 @@
 package maintain
 
 import (
+	"net"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -15,6 +17,7 @@ func (p *memberPlanner) add(member NewMember) {
 	}
 	p.collides(member)
 	p.spareForAdd()
+	p.warnOfURLs(member.PeerURLs)
 	if member.Voter {
 		p.after(1, 0, 0) // it counts before it runs
 		if left := p.plan.After; left.CanLose < 0 {
@@ -59,6 +62,25 @@ func (p *memberPlanner) collides(member NewMember) {
 		}
 		if view.Member.Learner && !member.Voter {
 			p.refuse("promote it (kubectl etcd member promote "+calledAs(view)+"), or remove it", "%s is a learner: etcd has one at a time (its --max-learners is 1)", calledAs(view))
+		}
+	}
+}
+
+// warnOfURLs tells of what etcd takes, and is hardly meant.
+func (p *memberPlanner) warnOfURLs(peers []string) {
+	for _, text := range peers {
+		u, err := url.Parse(text)
+		if err != nil {
+			continue
+		}
+		if ip := net.ParseIP(u.Hostname()); u.Hostname() == "localhost" || ip != nil && (ip.IsLoopback() || ip.IsUnspecified()) {
+			p.warn("the other members can't reach %s from their machines", text)
+		}
+		same := func(v etcd.MemberView) bool {
+			return slices.ContainsFunc(v.Member.PeerURLs, func(other string) bool { return strings.HasPrefix(other, u.Scheme+"://") })
+		}
+		if len(p.list) > 0 && !slices.ContainsFunc(p.list, same) {
+			p.warn("%s is %s, and the other members' peer URLs are not", text, u.Scheme)
 		}
 	}
 }

@@ -85,6 +85,8 @@ func TestMemberPlans(t *testing.T) {
 		{name: "a voter to a single one", n: 1, plan: add(NewMember{Name: "d", PeerURLs: d.PeerURLs, Voter: true}), refuses: "until d runs there would be no quorum", instead: "without --voter"},
 		{name: "a learner to a single one", n: 1, plan: add(d), steps: "add d as a learner, at https://10.0.0.4:2380", warns: "2 voters"},
 		{name: "a learner to two", n: 2, plan: add(d), steps: "add d as a learner, at https://10.0.0.4:2380"},
+		{name: "nobody can reach it", plan: add(NewMember{Name: "d", PeerURLs: []string{"https://127.0.0.1:2380"}}), steps: "add d as a learner, at https://127.0.0.1:2380", warns: "can't reach https://127.0.0.1:2380"},
+		{name: "in the clear", plan: add(NewMember{Name: "d", PeerURLs: []string{"http://10.0.0.4:2380"}}), steps: "add d as a learner, at http://10.0.0.4:2380", warns: "is http, and the other members' peer URLs are not"},
 		{name: "the name is taken", plan: add(NewMember{Name: "c", PeerURLs: d.PeerURLs}), refuses: "a member called c already", instead: "member replace c"},
 		{name: "the URL is taken", plan: add(NewMember{Name: "d", PeerURLs: []string{peerOf(1)}}), refuses: "is the peer URL of b"},
 		{name: "a learner is there", n: 4, change: learns, plan: add(NewMember{Name: "e", PeerURLs: []string{peerOf(4)}}), refuses: "d is a learner", instead: "member promote d"},

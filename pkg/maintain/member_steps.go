@@ -115,23 +115,46 @@ func (w joinWalk) aside() runbook.Step {
 	})
 }
 
-// start writes the manifest anew, and puts it in place as a whole: the kubelet never sees half
+// start writes the manifest anew, with both flags behind --data-dir in whatever way they were there
+// before, looks at what came of it, and puts it in place as a whole: the kubelet never sees half
 // of one.
 func (w joinWalk) start() runbook.Step {
 	flag := "--initial-cluster=" + w.InitialCluster
-	made, before := runbook.Quote(w.before+".new"), runbook.Quote(w.before)
-	drop := `/^ *- "\{0,1\}--initial-cluster\(-state\)\{0,1\}=/d`
-	insert := `s|^\( *\)- etcd$|&\n\1- ` + sedText(flag) + `\n\1- --initial-cluster-state=existing|`
+	made, before, away := runbook.Quote(w.before+".new"), runbook.Quote(w.before), runbook.Quote(w.away())
+	drop := `/^ *- ["']*--initial-cluster\(-state\)\{0,1\}=/d`
+	insert := `s|^\( *- \)["']*--data-dir=.*|&\n\1` + sedText(flag) + `\n\1--initial-cluster-state=existing|`
+	missing := "the manifest is not as kubeadm writes it for this member: give " + w.away() + " these flags by hand, then move it into " + w.ManifestDir + ": " + strings.Join(w.flags(), " ")
 	return w.there(runbook.Step{
 		ID: "start", Title: "Start it as the new member",
 		Commands: []string{
-			fmt.Sprintf("test -e %s || sed -e %s -e %s %s >%s", before, runbook.Quote(drop), runbook.Quote(insert), runbook.Quote(w.away()), made),
-			fmt.Sprintf(`test -e %s || grep -qF -e %s %s || { echo "the manifest does not begin etcd's command with a line \"- etcd\": put the two flags into it by hand" >&2; false; }`, before, runbook.Quote("- "+flag), made),
-			fmt.Sprintf("test -e %[1]s || { chmod --reference=%[2]s %[3]s && mv -T %[3]s %[4]s && mv -T %[2]s %[1]s; }", before, runbook.Quote(w.away()), made, runbook.Quote(w.active())),
+			fmt.Sprintf("test -e %s || sed -e %s -e %s %s >%s", before, runbook.Quote(drop), runbook.Quote(insert), away, made),
+			fmt.Sprintf("test -e %s || { %s; } || { echo %s >&2; false; }", before, strings.Join(w.finds(made), " && "), runbook.Quote(missing)),
+			fmt.Sprintf("test -e %[1]s || { chmod --reference=%[2]s %[3]s && mv -T %[3]s %[4]s && mv -T %[2]s %[1]s; }", before, away, made, runbook.Quote(w.active())),
 		},
 		Why:   "Its command line gets " + flag + " and --initial-cluster-state=existing: etcd asks those members who it is.",
 		Check: "kubelet starts etcd within a minute.",
 	})
+}
+
+// flags are what its command line has to have.
+func (w joinWalk) flags() []string {
+	return []string{
+		"--name=" + w.Member.Name, "--initial-advertise-peer-urls=" + strings.Join(w.Member.PeerURLs, ","),
+		"--initial-cluster=" + w.InitialCluster, "--initial-cluster-state=existing",
+	}
+}
+
+// finds are commands that see each of the flags in a file once.
+func (w joinWalk) finds(file string) (commands []string) {
+	for _, flag := range w.flags() {
+		commands = append(commands, fmt.Sprintf(`test "$(grep -c %s %s)" = 1`, runbook.Quote(`^ *- ["']*`+basicRegexp(flag)+`["']*$`), file))
+	}
+	return commands
+}
+
+// basicRegexp is s as grep finds it, letter by letter.
+func basicRegexp(s string) string {
+	return strings.NewReplacer(`\`, `\\`, `.`, `\.`, `*`, `\*`, `[`, `\[`, `^`, `\^`, `$`, `\$`).Replace(s)
 }
 
 // sedText is s as the replacement of sed's s command with | between its parts.

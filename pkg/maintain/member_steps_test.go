@@ -42,9 +42,9 @@ const (
   containers:
   - command:
     - etcd
+    - --data-dir=/var/lib/etcd
     - --initial-cluster=a=https://10.0.0.1:2380,c=https://10.0.0.3:2380
     - --initial-cluster-state=existing
-    - --data-dir=/var/lib/etcd
     - --initial-advertise-peer-urls=https://10.0.0.1:2380
     - --name=a
     image: etcd
@@ -131,10 +131,24 @@ func TestNodeStepsMoveTheFiles(t *testing.T) {
 	}
 }
 
-// A manifest of another shape is left alone, and said so.
+// A manifest of another shape, or of another member, is left alone, and said so.
 func TestNodeStepsRefuseAnotherShape(t *testing.T) {
+	for name, manifest := range map[string]string{
+		"flags in one line":    "spec: {containers: [{command: [etcd, --data-dir=/var/lib/etcd, --name=a]}]}\n",
+		"another name":         strings.ReplaceAll(firstManifest, "--name=a", "--name=ab"),
+		"other peer URLs":      strings.ReplaceAll(firstManifest, "urls=https://10.0.0.1:", "urls=https://10.0.0.10:"),
+		"a flag and its value": strings.ReplaceAll(joinedManifest, "- --initial-advertise-peer-urls=", "- --initial-advertise-peer-urls\n    - "),
+		"no data directory":    strings.ReplaceAll(firstManifest, "    - --data-dir=/var/lib/etcd\n", ""),
+		"two etcds in one pod": firstManifest + firstManifest,
+	} {
+		t.Run(name, func(t *testing.T) { refusesManifest(t, manifest) })
+	}
+}
+
+func refusesManifest(t *testing.T, manifest string) {
+	t.Helper()
 	j := joiningIn(t.TempDir())
-	put(t, filepath.Join(j.Layout.ManifestDir, "etcd.yaml"), strings.ReplaceAll(firstManifest, "    - etcd\n", "    - /bin/sh\n"))
+	put(t, filepath.Join(j.Layout.ManifestDir, "etcd.yaml"), manifest)
 	var last []byte
 	for _, step := range j.NodeSteps() {
 		for _, command := range step.Commands {
