@@ -22,6 +22,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/relay"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/runbook"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/tunnel"
 )
@@ -64,7 +65,7 @@ func (s *session) explain(err error, path string) fault {
 		f.code, f.hints = exitUnreachable, []string{onNodeHint, endpointsHint}
 	case errors.Is(err, store.ErrOrigin):
 		f.code, f.hints = exitDamaged, []string{"nothing was restored; see what is signed, and by which key: kubectl etcd verify --trusted-writer KEY; without --trusted-writer nobody is asked who wrote it"}
-	case errors.Is(err, store.ErrDamaged), errors.Is(err, restore.ErrHash), errors.Is(err, restore.ErrFork), errors.Is(err, restore.ErrGap):
+	case errors.Is(err, store.ErrDamaged), errors.Is(err, segment.ErrDamaged), errors.Is(err, restore.ErrHash), errors.Is(err, restore.ErrFork), errors.Is(err, restore.ErrGap):
 		f.code, f.hints = exitDamaged, []string{"nothing was restored; see what is sound: kubectl etcd verify; another moment may be whole: kubectl etcd backups"}
 	case errors.Is(err, store.ErrGap):
 		f.code, f.hints = exitDamaged, []string{"choose a moment that was captured: kubectl etcd backups"}
@@ -157,8 +158,14 @@ func plainHints(err error) []string {
 		{maintain.ErrNoMember, "see who is a member: kubectl etcd member list"},
 		{maintain.ErrFull, "see what comes first: kubectl etcd alarm disarm --dry-run"},
 		{maintain.ErrNoClock, "say it yourself: --revision N; what it is now: kubectl etcd status -o wide"},
+		{segment.ErrVersion, "a newer kubectl etcd wrote it; update this one: kubectl krew upgrade etcd"},
+		{segment.ErrTooLarge, "what no segment can hold a base does: kubectl etcd backup --archive LOCATION"},
+		{capture.ErrDisagree, "see which member differs: kubectl etcd health --check H40 --deep"},
+		{store.ErrExists, "somebody else writes to this archive: see what it holds, kubectl etcd backups, and let one writer go on"},
+		{backup.ErrStalled, "nothing was kept; see who answers: kubectl etcd status, and name another member with --from"},
 		{syscall.ENOSPC, "the disk is full; make room or choose another place, nothing was left behind"},
 		{syscall.EROFS, "that file system is read-only; choose another place"},
+		{backup.ErrWrite, "nothing was kept; choose another file: kubectl etcd backup -f FILE"},
 		{fs.ErrPermission, "you may not write or read there; choose another place, or run as the user who may"},
 	} {
 		if errors.Is(err, known.err) {
