@@ -84,8 +84,12 @@ func (s *session) explain(err error, path string) fault {
 	default:
 		f.hints = plainHints(err)
 	}
-	if f.hints == nil && errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case f.hints != nil:
+	case errors.Is(err, fs.ErrNotExist):
 		f.hints = []string{missingHint(err, path)}
+	case errors.Is(err, backup.ErrWrite):
+		f.hints = []string{"nothing was kept; choose another file: -f FILE"}
 	}
 	if errors.As(err, &hinted) {
 		f.hints = hinted.hints
@@ -165,7 +169,6 @@ func plainHints(err error) []string {
 		{backup.ErrStalled, "nothing was kept; see who answers: kubectl etcd status, and name another member with --from"},
 		{syscall.ENOSPC, "the disk is full; make room or choose another place, nothing was left behind"},
 		{syscall.EROFS, "that file system is read-only; choose another place"},
-		{backup.ErrWrite, "nothing was kept; choose another file: kubectl etcd backup -f FILE"},
 		{fs.ErrPermission, "you may not write or read there; choose another place, or run as the user who may"},
 	} {
 		if errors.Is(err, known.err) {
