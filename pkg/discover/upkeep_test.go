@@ -45,3 +45,25 @@ func TestOwnersSayHowTheyKeepHouse(t *testing.T) {
 		}
 	}
 }
+
+// Who changes members by itself says how that is asked for.
+func TestOwnersSayHowTheyChangeMembers(t *testing.T) {
+	for fixture, want := range map[string]string{
+		"openshift": "the operator adds and removes members", "kops": "etcd-manager adds and removes members with the instance groups",
+		"rke2": "RKE2 adds and removes members", "druid": "change spec.replicas of the Etcd", "capi": "Cluster API adds and removes members",
+		"hypershift": "replaces members by itself", "etcd-operator": "change members through",
+	} {
+		for _, c := range mustFind(t, Options{All: true}, readFixture(t, fixture+"/cluster.yaml")...).Clusters {
+			if !c.Owner.Managed || !strings.Contains(c.Owner.Advice, want) {
+				t.Errorf("%s: %s: %+v", fixture, c.Name, c.Owner)
+			}
+		}
+	}
+	for _, fixture := range []string{"kubeadm", "kubeadm-events", "kind", "minikube", "bitnami", "generic"} {
+		for _, c := range mustFind(t, Options{All: true}, readFixture(t, fixture+"/cluster.yaml")...).Clusters {
+			if c.Owner.Managed {
+				t.Errorf("%s: %s is left to %+v", fixture, c.Name, c.Owner)
+			}
+		}
+	}
+}
