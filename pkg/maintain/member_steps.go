@@ -83,8 +83,14 @@ func (w joinWalk) there(s runbook.Step) runbook.Step {
 func (w joinWalk) active() string { return w.ManifestDir + "/" + w.Manifest + ".yaml" }
 func (w joinWalk) away() string   { return w.held + "/" + w.Manifest + ".yaml" }
 
-// stop takes etcd's manifest away, unless that was done, and waits for etcd's end. Once the
-// member's own manifest is in place there is nothing to stop.
+// unseen is for how long a kubelet may not have noticed that a manifest is gone: it looks every 20 s
+// at least (its fileCheckFrequency).
+const unseen = "25 seconds ago"
+
+// stop takes etcd's manifest away, unless that was done, and waits for etcd's end. Of one that
+// crashes again and again there may be no process just now, and the kubelet would start it once
+// more, with the old flags in the folder that is empty by then: so it has to have seen first that
+// the manifest is gone. Once the member's own manifest is in place there is nothing to stop.
 func (w joinWalk) stop() runbook.Step {
 	active, away, etcd := runbook.Quote(w.active()), runbook.Quote(w.away()), "pgrep -x etcd"
 	if w.DataDirFlag != "" {
@@ -95,9 +101,9 @@ func (w joinWalk) stop() runbook.Step {
 		Commands: []string{
 			"mkdir -p " + runbook.Quote(w.held),
 			fmt.Sprintf(`test -e %[1]s || test -e %[2]s || mv %[3]s %[2]s`, runbook.Quote(w.before), away, active),
-			fmt.Sprintf("test -e %s || timeout 180 sh -c %s", runbook.Quote(w.before), runbook.Quote("while "+etcd+"; do sleep 1; done")),
+			fmt.Sprintf("test -e %s || timeout 180 sh -c %s", runbook.Quote(w.before), runbook.Quote(fmt.Sprintf(`while test -n "$(find %s -newerct "%s" 2>/dev/null)" || %s; do sleep 1; done`, away, unseen, etcd))),
 		},
-		Why:   "A member that was removed must not come back with its old data. Where there is no manifest kubeadm never made a control plane of this node: join it with kubeadm, which adds the member by itself.",
+		Why:   "A member that was removed must not come back with its old data, and the kubelet may start one that crashes again and again once more until it has seen that its manifest is gone: that takes up to 25 seconds. Where there is no manifest kubeadm never made a control plane of this node: join it with kubeadm, which adds the member by itself.",
 		Check: "The last command ends with 0 within three minutes.",
 	})
 }

@@ -131,6 +131,22 @@ func TestNodeStepsMoveTheFiles(t *testing.T) {
 	}
 }
 
+// An etcd that does not run just now may be started once more by a kubelet that has not seen yet
+// that its manifest is gone.
+func TestNodeStepsWaitForTheKubelet(t *testing.T) {
+	j := joiningIn(t.TempDir())
+	put(t, filepath.Join(j.Layout.ManifestDir, "etcd.yaml"), firstManifest)
+	commands := j.NodeSteps()[0].Commands
+	sh(t, commands[0])
+	sh(t, commands[1])
+	for ago, waits := range map[string]bool{unseen: true, "0 seconds ago": false} {
+		command := strings.ReplaceAll(strings.ReplaceAll(commands[2], unseen, ago), "timeout 180", "timeout 2")
+		if err := exec.Command("sh", "-c", command).Run(); (err != nil) != waits {
+			t.Errorf("moved away %s: %v", ago, err)
+		}
+	}
+}
+
 // A manifest of another shape, or of another member, is left alone, and said so.
 func TestNodeStepsRefuseAnotherShape(t *testing.T) {
 	for name, manifest := range map[string]string{
@@ -153,7 +169,7 @@ func refusesManifest(t *testing.T, manifest string) {
 	for _, step := range j.NodeSteps() {
 		for _, command := range step.Commands {
 			var err error
-			if last, err = exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
+			if last, err = exec.Command("sh", "-c", strings.ReplaceAll(command, unseen, "0 seconds ago")).CombinedOutput(); err != nil {
 				if step.ID != "start" || !strings.Contains(string(last), "by hand") {
 					t.Errorf("%s failed: %s", step.ID, last)
 				}
@@ -188,6 +204,7 @@ func read(t *testing.T, path string) string {
 
 func sh(t *testing.T, command string) {
 	t.Helper()
+	command = strings.ReplaceAll(command, unseen, "0 seconds ago") // no kubelet looks here
 	if out, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v: %s", command, err, out)
 	}
