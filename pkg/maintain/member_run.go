@@ -249,7 +249,9 @@ func (c *memberChange) add(ctx context.Context, i int, overview etcd.Overview, s
 		return err
 	})
 	if err != nil {
-		return err
+		if id = c.came(ctx, step); id == 0 {
+			return err
+		}
 	}
 	c.report.Added = &etcd.Member{ID: id, Name: step.Member, PeerURLs: step.PeerURLs, Learner: step.Learner}
 	c.list = slices.Sorted(slices.Values(append(c.list, id)))
@@ -265,12 +267,35 @@ func (c *memberChange) remove(ctx context.Context, i int, overview etcd.Overview
 	if err != nil {
 		return err
 	}
-	if err := c.askUntilConnected(ctx, i, func(ctx context.Context) error { return client.RemoveMember(ctx, step.ID) }); err != nil {
+	err = c.askUntilConnected(ctx, i, func(ctx context.Context) error { return client.RemoveMember(ctx, step.ID) })
+	if err != nil && !c.went(ctx, step.ID) {
 		return err
 	}
 	c.list = slices.DeleteFunc(c.list, func(id etcd.ID) bool { return id == step.ID })
 	c.members = c.members.without(view.Source) // it ends; asked meanwhile, it panics (server/v3 membership, IsLocalMemberLearner)
 	return c.await(ctx, c.asPlanned)
+}
+
+// came is the ID of the member that a call added of which no answer came; 0: it did not.
+func (c *memberChange) came(ctx context.Context, step MemberStep) etcd.ID {
+	for _, member := range c.look(ctx) {
+		if member.Name == "" && !slices.Contains(c.list, member.ID) && slices.Equal(sorted(member.PeerURLs), sorted(step.PeerURLs)) {
+			return member.ID
+		}
+	}
+	return 0
+}
+
+// went tells that a call removed the member of which no answer came.
+func (c *memberChange) went(ctx context.Context, id etcd.ID) bool {
+	list := c.look(ctx)
+	return len(list) > 0 && !slices.ContainsFunc(list, func(m etcd.Member) bool { return m.ID == id })
+}
+
+// look is the member list, also for who asked to stop; nothing: nobody tells.
+func (c *memberChange) look(ctx context.Context) []etcd.Member {
+	_, list, _ := etcd.AnyMembers(context.WithoutCancel(ctx), c.members.Sources, c.Timeout)
+	return list
 }
 
 func (c *memberChange) leaderID(overview etcd.Overview) etcd.ID {

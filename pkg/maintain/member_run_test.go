@@ -3,6 +3,7 @@ package maintain
 import (
 	"context"
 	"errors"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -175,5 +176,38 @@ func TestMembersChangedMeanwhile(t *testing.T) {
 				t.Errorf("b was removed: %v", err)
 			}
 		})
+	}
+}
+
+// A call of which no answer comes may have been done all the same: the list tells.
+func TestMemberCallsWithoutAnAnswer(t *testing.T) {
+	c := etcdtest.Start(t, 3, etcdtest.Options{Plain: true})
+	m := membersOf(c)
+	leader := c.Members[c.Leader()]
+	line := etcdtest.NewLine(leader.Addr())
+	through := leader.Endpoint()
+	through.Dial = func(ctx context.Context) (net.Conn, error) { return line.Dial(ctx) }
+	for i, source := range m.Sources {
+		if source.Name == "etcd-"+leader.Name {
+			m.Clients[i] = c.OpenWith(through, c.ClientOptions()) // the look goes another way
+			if _, err := m.Clients[i].Status(t.Context()); err != nil { // it is connected before nothing comes back
+				t.Fatal(err)
+			}
+		}
+	}
+	mute := func(e MemberEvent) {
+		if !e.Done && e.Told == "" {
+			line.Hold()
+			time.AfterFunc(10500*time.Millisecond, line.Release)
+		}
+	}
+	run := MemberRun{Timeout: patience, OnEvent: mute}
+	report, err := ChangeMembers(t.Context(), m, PlanAdd(look(t, m), NewMember{Name: "d", PeerURLs: []string{"http://127.0.0.1:1"}}), run)
+	if err != nil || report.Added == nil || len(report.List) != 4 {
+		t.Fatalf("added: %+v, %v", report, err)
+	}
+	report, err = ChangeMembers(t.Context(), m, PlanRemove(look(t, m), found(t, look(t, m), report.Added.ID.String())), run)
+	if err != nil || len(report.List) != 3 {
+		t.Fatalf("removed: %+v, %v", report, err)
 	}
 }
