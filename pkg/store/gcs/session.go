@@ -17,7 +17,7 @@ func (w *writer) begin() error {
 		return err
 	}
 	return w.b.retry(w.ctx, func() error {
-		req, err := w.post(w.address("resumable"), "application/json", bytes.NewReader(about))
+		req, err := w.request(http.MethodPost, w.address("resumable"), "application/json", bytes.NewReader(about))
 		if err != nil {
 			return err
 		}
@@ -77,7 +77,7 @@ func (w *writer) offer(last, asking bool) (done bool, err error) {
 	if asking {
 		content = nil
 	}
-	req, err := w.post(w.session, w.about.ContentType, bytes.NewReader(content))
+	req, err := w.request(http.MethodPut, w.session, w.about.ContentType, bytes.NewReader(content))
 	if err != nil {
 		return false, err
 	}

@@ -107,7 +107,7 @@ func (w *writer) sendWhole() error {
 	tail := "\r\n--" + boundary + "--\r\n"
 	return w.b.retry(w.ctx, func() error {
 		body := io.MultiReader(bytes.NewReader(head), bytes.NewReader(w.buffer), strings.NewReader(tail))
-		req, err := w.post(w.address("multipart"), "multipart/related; boundary="+boundary, body)
+		req, err := w.request(http.MethodPost, w.address("multipart"), "multipart/related; boundary="+boundary, body)
 		if err != nil {
 			return err
 		}
@@ -146,8 +146,8 @@ func (w *writer) address(kind string) string {
 	return w.b.objects("/upload") + "?uploadType=" + kind + "&" + w.query.Encode()
 }
 
-func (w *writer) post(address, contentType string, body io.Reader) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(w.ctx, http.MethodPost, address, body)
+func (w *writer) request(method, address, contentType string, body io.Reader) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(w.ctx, method, address, body)
 	if err == nil && contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}

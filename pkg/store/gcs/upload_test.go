@@ -45,8 +45,9 @@ func (s *session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return // the test's own
+	if err != nil || r.Method != http.MethodPut {
+		s.t.Errorf("%s %s: %v", r.Method, r.URL.Path, err)
+		return
 	}
 	s.asks.note(r)
 	n := len(s.asks.all())
