@@ -28,6 +28,7 @@ type object struct {
 	ContentLanguage    string            `json:"contentLanguage,omitempty"`
 	Metadata           map[string]string `json:"metadata,omitempty"`
 	MD5                []byte            `json:"md5Hash,omitempty"`
+	CRC32C             []byte            `json:"crc32c,omitempty"` // sent, the content is held against it
 	Size               int64             `json:"size,omitempty,string"`
 	Etag               string            `json:"etag,omitempty"`
 	Created            time.Time         `json:"timeCreated,omitzero"`

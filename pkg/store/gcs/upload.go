@@ -100,6 +100,7 @@ func (w *writer) Close() error {
 
 // sendWhole is the upload in one request: what the object is, and its content.
 func (w *writer) sendWhole() error {
+	w.about.CRC32C = w.sum.Sum(nil)
 	head, boundary, err := w.head()
 	if err != nil {
 		return err
@@ -112,7 +113,6 @@ func (w *writer) sendWhole() error {
 			return err
 		}
 		req.ContentLength = int64(len(head) + len(w.buffer) + len(tail))
-		req.Header.Set("X-Goog-Hash", sumHeader(w.sum.Sum32()))
 		return w.b.decode(req, nil)
 	})
 }

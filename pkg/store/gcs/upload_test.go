@@ -273,8 +273,8 @@ func TestUploadOfOne(t *testing.T) {
 			got, err := io.ReadAll(body)
 			sum := newSum()
 			sum.Write(got)
-			if err != nil || string(got) != content || body.Header.Get("Content-Type") != "text/x" || r.Header.Get("X-Goog-Hash") != sumHeader(sum.Sum32()) {
-				t.Errorf("there came %q, %v, with %v and %v", got, err, body.Header, r.Header)
+			if err != nil || string(got) != content || body.Header.Get("Content-Type") != "text/x" || !bytes.Equal(o.CRC32C, sum.Sum(nil)) {
+				t.Errorf("there came %q, %v, with %v, as %+v", got, err, body.Header, o)
 			}
 			if _, err := parts.NextPart(); !errors.Is(err, io.EOF) {
 				t.Errorf("behind it: %v", err)
