@@ -40,7 +40,7 @@ soak: ## random work on real etcds, captured, restored and compared (SEEDS=200)
 lint: ## golangci-lint, pinned in test/lint
 	go tool -modfile=test/lint/go.mod golangci-lint run --build-tags e2e,azurite ./...
 
-bench: build test-cluster-tool ## against kubectl port-forward and etcdctl, in one run, as ratios
+bench: build test-cluster-tool ## the binary's size and start, and against kubectl port-forward and etcdctl, in one run, as ratios
 	go run ./test/bench
 
 clean: ## what make made here; the cache of built binaries stays

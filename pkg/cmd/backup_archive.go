@@ -14,7 +14,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
@@ -222,7 +221,7 @@ func (s *session) kubeSystemUID(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	client, err := kubernetes.NewForConfig(config)
+	client, err := newKubeClient(config)
 	if err != nil {
 		return "", err
 	}

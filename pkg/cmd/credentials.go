@@ -13,7 +13,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
@@ -42,7 +41,7 @@ func (f tlsFiles) empty() bool { return f == tlsFiles{} }
 //
 // ETCDCTL_ENDPOINTS is not read, on purpose: a variable that another shell left behind
 // must not change which cluster is looked at, or backed up.
-func (t *target) credentials(ctx context.Context, client kubernetes.Interface, cluster discover.Cluster) (*pemBundle, error) {
+func (t *target) credentials(ctx context.Context, client kubeClient, cluster discover.Cluster) (*pemBundle, error) {
 	if !needsCertificates(cluster) {
 		return nil, nil
 	}

@@ -7,7 +7,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 )
@@ -17,7 +16,7 @@ func TestCertSecretThatIsNotThere(t *testing.T) {
 	s, _, _ := testSession(nil)
 	o := newTarget(s)
 	o.certSecret = "kube-system/nope"
-	o.secrets = func(context.Context, kubernetes.Interface, discover.Cluster, discover.CredentialOptions) (*discover.Secret, error) {
+	o.secrets = func(context.Context, discover.Client, discover.Cluster, discover.CredentialOptions) (*discover.Secret, error) {
 		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "secrets"}, "nope")
 	}
 	_, err := o.credentials(t.Context(), nil, tlsCluster)

@@ -69,7 +69,7 @@ func healthServer(s discover.APIServer) health.APIServer {
 
 // metrics are those of the API server that the kubeconfig leads to.
 func (k *kubeHealth) metrics(ctx context.Context) health.Fact[*etcd.Metrics] {
-	page, err := k.client.Discovery().RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
+	page, err := k.client.CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
 	if err != nil {
 		return health.Unknown[*etcd.Metrics](whyNot("the API server's metrics", err))
 	}

@@ -10,7 +10,6 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/tunnel"
 )
@@ -60,7 +59,7 @@ func (r right) command() string {
 
 // preflight asks for all rights of a way before anything is done with the first of them.
 // What gets no answer is left to the work itself.
-func (t *target) preflight(ctx context.Context, client kubernetes.Interface, rights []right) error {
+func (t *target) preflight(ctx context.Context, client kubeClient, rights []right) error {
 	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()
 	refused := make([]bool, len(rights))
@@ -111,7 +110,7 @@ func listRights(rights []right) string {
 }
 
 // allowed asks the API server; an error: it did not say.
-func (r right) allowed(ctx context.Context, client kubernetes.Interface) (bool, error) {
+func (r right) allowed(ctx context.Context, client kubeClient) (bool, error) {
 	resource, sub, _ := strings.Cut(r.resource, "/")
 	review, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
 		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{

@@ -114,7 +114,7 @@ func TestNothingIsDoneWithoutTheRights(t *testing.T) {
 		t.Error("a relay was started")
 		return nil, errors.New("untouched")
 	}
-	target.secrets = func(context.Context, kubernetes.Interface, discover.Cluster, discover.CredentialOptions) (*discover.Secret, error) {
+	target.secrets = func(context.Context, discover.Client, discover.Cluster, discover.CredentialOptions) (*discover.Secret, error) {
 		return nil, discover.ErrNoCredentials
 	}
 	cluster := tlsCluster

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/relay"
@@ -137,7 +136,7 @@ var errNoHelperImage = errors.New("no image on the etcd nodes is known to hold c
 
 // planHelper finds a node that is ready and has an image. The members' authority is one,
 // so that the certificate of one node opens all.
-func (t *target) planHelper(ctx context.Context, client kubernetes.Interface, cluster discover.Cluster) (helperPlan, error) {
+func (t *target) planHelper(ctx context.Context, client kubeClient, cluster discover.Cluster) (helperPlan, error) {
 	places, err := relayPlaces(cluster)
 	if err != nil {
 		return helperPlan{}, err

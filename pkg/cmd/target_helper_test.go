@@ -16,7 +16,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
@@ -85,7 +84,7 @@ func TestHelperReadsOnceForTwoClusters(t *testing.T) {
 	var read []relay.HelperOptions
 	o := helperTarget(t, relayCluster(), []string{"busybox:1"}, execDialer{noShell}, &read)
 	find := o.find
-	o.find = func(ctx context.Context, client kubernetes.Interface, options discover.Options) (*discover.Found, error) {
+	o.find = func(ctx context.Context, client discover.Client, options discover.Options) (*discover.Found, error) {
 		found, err := find(ctx, client, options)
 		events := relayCluster()
 		events.Name = "events"

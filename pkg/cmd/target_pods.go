@@ -11,7 +11,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
@@ -24,7 +23,7 @@ const apiTimeout = 15 * time.Second
 // kubeTarget is a Kubernetes cluster and the etcd clusters in it that are meant.
 type kubeTarget struct {
 	host     string // the API server's URL
-	client   kubernetes.Interface
+	client   kubeClient
 	dialer   podDialer
 	clusters []discover.Cluster
 	servers  []discover.APIServer
@@ -37,7 +36,7 @@ func (t *target) kubernetes(ctx context.Context) (*kubeTarget, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := kubernetes.NewForConfig(config)
+	client, err := newKubeClient(config)
 	if err != nil {
 		return nil, fmt.Errorf("make Kubernetes client: %w", err)
 	}
@@ -266,7 +265,7 @@ func (r *reach) addExec(dialer podDialer, pod discover.Pod) {
 // refusals remembers that RBAC refused a tunnel: a row shows only words, but the whole
 // command must name the missing right.
 type refusals struct {
-	client kubernetes.Interface
+	client kubeClient
 
 	mu                  sync.Mutex
 	err                 error

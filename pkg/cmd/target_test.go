@@ -186,7 +186,7 @@ var tlsCluster = discover.Cluster{Name: "main", Pods: []discover.Pod{{
 func TestCredentialsOrder(t *testing.T) {
 	flags, environment := writeCert(t, etcdtest.Leaf{}), writeCert(t, etcdtest.Leaf{})
 	env := map[string]string{"ETCDCTL_CACERT": environment.ca, "ETCDCTL_CERT": environment.cert, "ETCDCTL_KEY": environment.key}
-	known := func(_ context.Context, _ kubernetes.Interface, _ discover.Cluster, o discover.CredentialOptions) (*discover.Secret, error) {
+	known := func(_ context.Context, _ discover.Client, _ discover.Cluster, o discover.CredentialOptions) (*discover.Secret, error) {
 		return &discover.Secret{CA: []byte("x"), Source: "secret " + o.Secret}, nil
 	}
 	for _, test := range []struct {
@@ -243,10 +243,10 @@ func withKubernetes(t *testing.T, server *httptest.Server, found *discover.Found
 	*s.kube.APIServer = server.URL
 	o := newTarget(s)
 	o.timeout = 5 * time.Second
-	o.secrets = func(context.Context, kubernetes.Interface, discover.Cluster, discover.CredentialOptions) (*discover.Secret, error) {
+	o.secrets = func(context.Context, discover.Client, discover.Cluster, discover.CredentialOptions) (*discover.Secret, error) {
 		return nil, discover.ErrNoCredentials
 	}
-	o.find = func(context.Context, kubernetes.Interface, discover.Options) (*discover.Found, error) {
+	o.find = func(context.Context, discover.Client, discover.Options) (*discover.Found, error) {
 		return found, nil
 	}
 	o.dialer = func(*rest.Config, tunnel.Options) (podDialer, error) { return dialer, nil }
@@ -385,7 +385,7 @@ func TestOneClusterHidesNoOther(t *testing.T) {
 	other := tlsCluster
 	other.Name = "events"
 	o := withKubernetes(t, server, &discover.Found{Clusters: []discover.Cluster{tlsCluster, other}}, execDialer{})
-	o.secrets = func(_ context.Context, _ kubernetes.Interface, c discover.Cluster, _ discover.CredentialOptions) (*discover.Secret, error) {
+	o.secrets = func(_ context.Context, _ discover.Client, c discover.Cluster, _ discover.CredentialOptions) (*discover.Secret, error) {
 		if c.Name == "events" {
 			return nil, errors.New("secret holds no key")
 		}

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
@@ -15,10 +14,10 @@ import (
 
 // ways are what a target does its work with; tests put their own in place.
 type ways struct {
-	find   func(context.Context, kubernetes.Interface, discover.Options) (*discover.Found, error)
+	find   func(context.Context, discover.Client, discover.Options) (*discover.Found, error)
 	dialer func(*rest.Config, tunnel.Options) (podDialer, error)
 	// secrets reads certificates out of the cluster.
-	secrets func(context.Context, kubernetes.Interface, discover.Cluster, discover.CredentialOptions) (*discover.Secret, error)
+	secrets func(context.Context, discover.Client, discover.Cluster, discover.CredentialOptions) (*discover.Secret, error)
 	// startRelay starts a relay on a node.
 	startRelay func(context.Context, relay.Options) (memberRelay, error)
 	// readFiles reads a node's files through a pod.

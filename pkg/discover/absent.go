@@ -8,12 +8,11 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/kubernetes"
 )
 
 // notFound is why there is no cluster: not allowed to look, or a reason that the API servers
 // or the nodes give away.
-func notFound(ctx context.Context, client kubernetes.Interface, options Options, listings []listing, servers []APIServer) error {
+func notFound(ctx context.Context, client Client, options Options, listings []listing, servers []APIServer) error {
 	asked := cmp.Or(options.Namespace, systemNamespace)
 	if err := forbiddenIn(listings, asked); err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 )
 
 // configMapsAtOnce bounds the concurrent requests for ConfigMaps.
@@ -29,7 +28,7 @@ func environmentMap(_ *corev1.Pod, container *corev1.Container) string {
 // addConfigMaps reads the ConfigMaps with settings, each once, and gives them to the
 // processes that use them. Settings are not worth a failure: notes say which could not
 // be read, and why.
-func addConfigMaps(ctx context.Context, client kubernetes.Interface, candidates []candidate) (notes []string) {
+func addConfigMaps(ctx context.Context, client Client, candidates []candidate) (notes []string) {
 	users, order := map[objectName][]*process{}, []objectName(nil)
 	for i := range candidates {
 		p := &candidates[i].process
@@ -56,7 +55,7 @@ func addConfigMaps(ctx context.Context, client kubernetes.Interface, candidates 
 
 // readConfigMaps gets the ConfigMaps' data out of the API server's cache, which answers
 // without etcd too; for each either the data or an error.
-func readConfigMaps(ctx context.Context, client kubernetes.Interface, names []objectName) ([]map[string]string, []error) {
+func readConfigMaps(ctx context.Context, client Client, names []objectName) ([]map[string]string, []error) {
 	found, failures := make([]map[string]string, len(names)), make([]error, len(names))
 	var group errgroup.Group
 	group.SetLimit(configMapsAtOnce)

@@ -13,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 )
 
 // ErrNoCredentials: no Secret holds a client certificate for the cluster.
@@ -65,7 +64,7 @@ var (
 // names, else those known for the distribution, else those behind the certificate
 // paths of the etcd pod. Without any the error is ErrNoCredentials; one that may not
 // be read wraps Kubernetes' Forbidden.
-func Credentials(ctx context.Context, client kubernetes.Interface, cluster Cluster, options CredentialOptions) (*Secret, error) {
+func Credentials(ctx context.Context, client Client, cluster Cluster, options CredentialOptions) (*Secret, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	r := secretReader{client}
@@ -82,7 +81,7 @@ func Credentials(ctx context.Context, client kubernetes.Interface, cluster Clust
 }
 
 // secretReader reads Secrets and ConfigMaps.
-type secretReader struct{ client kubernetes.Interface }
+type secretReader struct{ client Client }
 
 func (r secretReader) find(ctx context.Context, cluster Cluster, options CredentialOptions) (*Secret, error) {
 	if options.Secret != "" {

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/kubernetes"
 )
 
 // Options says where to look.
@@ -128,7 +127,7 @@ func (e *NotFoundError) Error() string { return fmt.Sprintf("no etcd found: %s",
 
 // Find looks for etcd. It returns *NotFoundError when there is none, and an error that
 // wraps Kubernetes' Forbidden when it may not look anywhere.
-func Find(ctx context.Context, client kubernetes.Interface, options Options) (*Found, error) {
+func Find(ctx context.Context, client Client, options Options) (*Found, error) {
 	if options.All {
 		options.Namespace = ""
 	}
@@ -154,7 +153,7 @@ func Find(ctx context.Context, client kubernetes.Interface, options Options) (*F
 
 // look lists the pods where options says, and the API servers in any case. Where all
 // namespaces are forbidden, the control plane's own remain.
-func look(ctx context.Context, client kubernetes.Interface, rows []distro, options Options) ([]listing, error) {
+func look(ctx context.Context, client Client, rows []distro, options Options) ([]listing, error) {
 	places := controlPlanePlaces(rows)
 	switch {
 	case options.All:

@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/pager"
 )
 
@@ -37,7 +36,7 @@ type listing struct {
 
 // listPods lists the pods of all places at once. A place that is forbidden has err
 // set; any other failure is returned.
-func listPods(ctx context.Context, client kubernetes.Interface, places []place) ([]listing, error) {
+func listPods(ctx context.Context, client Client, places []place) ([]listing, error) {
 	found := make([]listing, len(places))
 	group, ctx := errgroup.WithContext(ctx)
 	for i, at := range places {
@@ -52,7 +51,7 @@ func listPods(ctx context.Context, client kubernetes.Interface, places []place) 
 
 // listPlace lists one place, and again from the API server's cache when etcd does not
 // answer: just then somebody wants to know about etcd.
-func listPlace(ctx context.Context, client kubernetes.Interface, at place) (listing, error) {
+func listPlace(ctx context.Context, client Client, at place) (listing, error) {
 	found := listing{place: at}
 	var err error
 	if found.pods, err = listPages(ctx, client, at, ""); isUnanswered(ctx, err) {
@@ -76,7 +75,7 @@ func (p place) where() string {
 	return "namespace " + p.namespace
 }
 
-func listPages(ctx context.Context, client kubernetes.Interface, at place, version string) ([]corev1.Pod, error) {
+func listPages(ctx context.Context, client Client, at place, version string) ([]corev1.Pod, error) {
 	page := func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 		ctx, cancel := context.WithTimeout(ctx, answerWithin)
 		defer cancel()

@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 )
 
 // nodesAtOnce bounds the concurrent requests for single nodes.
@@ -58,7 +57,7 @@ func (n nodeState) memory() int64 {
 
 // readNodes gets just the named nodes, out of the API server's cache: that answers
 // without etcd too. note says why some could not be read, if so.
-func readNodes(ctx context.Context, client kubernetes.Interface, names []string) (nodes nodeSet, note string) {
+func readNodes(ctx context.Context, client Client, names []string) (nodes nodeSet, note string) {
 	slices.Sort(names)
 	names = slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" })
 	states, failures := make([]nodeState, len(names)), make([]error, len(names))
@@ -82,7 +81,7 @@ func readNodes(ctx context.Context, client kubernetes.Interface, names []string)
 	return nodes, note
 }
 
-func readNode(ctx context.Context, client kubernetes.Interface, name string) (nodeState, error) {
+func readNode(ctx context.Context, client Client, name string) (nodeState, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	node, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{ResourceVersion: cached})
@@ -96,7 +95,7 @@ func readNode(ctx context.Context, client kubernetes.Interface, name string) (no
 }
 
 // someNodes are a few nodes of the cluster, or none when they can't be read.
-func someNodes(ctx context.Context, client kubernetes.Interface) []corev1.Node {
+func someNodes(ctx context.Context, client Client) []corev1.Node {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{Limit: sampleNodes})

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/kubernetes"
 )
 
 const (
@@ -26,7 +25,7 @@ type HelperOptions struct {
 	// Image holds cat. It is not pulled unless Pull is set.
 	Image  string
 	Pull   bool
-	Client kubernetes.Interface
+	Client Client
 	// Exec runs argv in a container of a pod and writes its standard output to stdout.
 	Exec func(ctx context.Context, namespace, pod, container string, argv []string, stdout io.Writer) error
 	// Logger gets what is done, at info level; never what was read. Nil: nothing is logged.

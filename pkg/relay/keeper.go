@@ -15,7 +15,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
 )
 
 const (
@@ -28,11 +27,11 @@ const (
 
 // keeper makes pods of ours, watches them start and takes them away.
 type keeper struct {
-	client kubernetes.Interface
+	client Client
 	log    *slog.Logger
 }
 
-func newKeeper(client kubernetes.Interface, log *slog.Logger) keeper {
+func newKeeper(client Client, log *slog.Logger) keeper {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}

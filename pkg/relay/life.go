@@ -8,15 +8,13 @@ import (
 	"net"
 	"sync"
 	"time"
-
-	"k8s.io/client-go/kubernetes"
 )
 
 // Options says which relay to start.
 type Options struct {
 	Place  Place
 	Image  string // its entrypoint is this binary
-	Client kubernetes.Interface
+	Client Client
 	// Dial opens a connection to a port of a pod, through the API server.
 	Dial func(ctx context.Context, namespace, pod string, port int) (net.Conn, error)
 	// Lifetime is how long one pod runs at most; 0: an hour. A run that takes longer gets

@@ -10,7 +10,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
 )
 
 // leeway is how long after its end a pod may be seen to run: its clock starts at the
@@ -20,7 +19,7 @@ const leeway = 2 * time.Minute
 // sweep deletes the relays that earlier runs left behind: those that have ended, and those
 // that should have. A relay that may be another caller's living one it leaves alone. now
 // is by the API server's clock, as the pods' times are.
-func sweep(ctx context.Context, client kubernetes.Interface, namespace string, now time.Time) error {
+func sweep(ctx context.Context, client Client, namespace string, now time.Time) error {
 	pods, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return fmt.Errorf("list relays in %s: %w", namespace, err)
@@ -50,7 +49,7 @@ func isLeft(pod *corev1.Pod, now time.Time) bool {
 }
 
 // deletePod deletes exactly that pod, if uid is given.
-func deletePod(ctx context.Context, client kubernetes.Interface, namespace, name string, uid types.UID) error {
+func deletePod(ctx context.Context, client Client, namespace, name string, uid types.UID) error {
 	options := metav1.DeleteOptions{}
 	if uid != "" {
 		options.Preconditions = &metav1.Preconditions{UID: &uid}

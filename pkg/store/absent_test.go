@@ -11,7 +11,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/test/azure"
 )
 
-// TestForbiddenIsNotAbsent: gocloud.dev says "not found" where Google forbids.
+// TestForbiddenIsNotAbsent: gocloud.dev's own driver says "not found" where Google forbids.
 func TestForbiddenIsNotAbsent(t *testing.T) {
 	bucket := openAnswering(t, func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "forbidden by the test", http.StatusForbidden)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -15,12 +14,11 @@ import (
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/azureblob" // azblob://
 	"gocloud.dev/blob/fileblob"
-	"gocloud.dev/blob/gcsblob"
 	_ "gocloud.dev/blob/s3blob" // s3://
 	"gocloud.dev/gcerrors"
-	"google.golang.org/api/googleapi"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/durable"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/store/gcs"
 )
 
 // Bucket is a place for archives: a folder, or a bucket of an object store.
@@ -45,7 +43,7 @@ func OpenBucket(ctx context.Context, location string, create bool) (*Bucket, err
 		return openFolder(u.Path, create)
 	case err != nil || len(u.Scheme) < 2: // C:\archive is a folder
 		return openFolder(location, create)
-	case u.Scheme != "s3" && u.Scheme != "gs" && u.Scheme != "azblob":
+	case u.Scheme != "s3" && u.Scheme != gcs.Scheme && u.Scheme != "azblob":
 		return nil, fmt.Errorf("%w %q: want a folder, s3://, gs:// or azblob://", ErrLocation, redacted(u))
 	case u.Host == "":
 		return nil, fmt.Errorf("%w %q: it names no bucket", ErrLocation, redacted(u))
@@ -104,8 +102,8 @@ func openObjects(ctx context.Context, u *url.URL) (*Bucket, error) {
 }
 
 func openScheme(ctx context.Context, u *url.URL) (*blob.Bucket, error) {
-	if u.Scheme == gcsblob.Scheme {
-		return openGoogle(ctx, u)
+	if u.Scheme == gcs.Scheme {
+		return gcs.Open(ctx, u)
 	}
 	return blob.OpenBucket(ctx, u.String())
 }
@@ -193,12 +191,11 @@ func notFound(err error) error {
 	return err
 }
 
-// unseen are errors that gocloud.dev takes for "not found", and nobody has looked: Google
-// forbids it, or there is no such host.
+// unseen are errors that gocloud.dev takes for Azure's "not found", and nobody has looked:
+// there is no such host.
 func unseen(err error) bool {
-	var google *googleapi.Error
 	var dns *net.DNSError
-	return errors.As(err, &google) && google.Code == http.StatusForbidden || errors.As(err, &dns)
+	return errors.As(err, &dns)
 }
 
 // folders are the folders directly in a folder (ends in "/", or empty).

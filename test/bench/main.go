@@ -16,16 +16,26 @@ import (
 )
 
 func main() {
+	if err := enterTrap(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(125)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	size := flag.Int("mib", 400, "size of the database, MiB")
 	rounds := flag.Int("rounds", 5, "rounds; each measures every contestant once")
 	plugin := flag.String("plugin", "bin/kubectl-etcd", "the built plugin")
-	only := flag.String("only", "", "one part: look, relay, snapshot or archive")
+	only := flag.String("only", "", "one part: fitness, look, relay, snapshot or archive")
 	keys := flag.Int("keys", 100_000, "archive: keys of the base, 1 KiB each")
 	events := flag.Int("events", 200_000, "archive: events after it")
 	profile := flag.String("cpuprofile", "", "archive: write a CPU profile of the restore into this file")
 	flag.Parse()
+	if *only == "" || *only == "fitness" {
+		if err := benchFitness(ctx, *plugin); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: fitness:", err)
+			os.Exit(1)
+		}
+	}
 	if *only == "" || *only == "look" {
 		if err := benchLook(ctx, *plugin, *rounds); err != nil {
 			fmt.Fprintln(os.Stderr, "bench: look:", err)
@@ -38,7 +48,7 @@ func main() {
 			os.Exit(1)
 		}
 	}
-	if *only == "archive" || *only == "look" {
+	if *only == "archive" || *only == "look" || *only == "fitness" {
 		return
 	}
 	if err := run(ctx, *only, *plugin, *size, *rounds); err != nil {

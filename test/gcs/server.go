@@ -56,9 +56,7 @@ func (s *Server) URL(prefix string) string {
 	return u.String()
 }
 
-// command names the address twice: objects are read by the public host's name.
 func command(binary, address, seed string) *exec.Cmd {
 	host, port, _ := strings.Cut(address, ":")
-	return exec.Command(binary, "-scheme", "http", "-host", host, "-port", port, "-public-host", address,
-		"-backend", "memory", "-data", seed, "-log-level", "warn")
+	return exec.Command(binary, "-scheme", "http", "-host", host, "-port", port, "-backend", "memory", "-data", seed, "-log-level", "warn")
 }

@@ -1,0 +1,8 @@
+package relay
+
+import coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
+
+// Client asks the API server for pods, their logs and events; a kubernetes.Interface is one.
+type Client interface {
+	CoreV1() coreclient.CoreV1Interface
+}
