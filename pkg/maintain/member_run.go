@@ -78,6 +78,7 @@ type memberChange struct {
 	plan    MemberPlan
 	list    []etcd.ID // as it must be, sorted
 	leader  etcd.ID   // as it must be
+	ran     bool      // the learner that is promoted did, when it was last looked at
 	report  MemberReport
 }
 

@@ -177,3 +177,29 @@ func TestMembersChangedMeanwhile(t *testing.T) {
 		})
 	}
 }
+
+// A learner that fell silent has its log still, as far as etcd knows: with a vote it would be a
+// voter that is down, and of one voter more the quorum is lost. So it gets none, whether there is
+// a way to it or only the leader knows of it.
+func TestNoVoteForASilentLearner(t *testing.T) {
+	for name, reachable := range map[string]bool{"with a way to it": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			c := etcdtest.Start(t, 1, etcdtest.Options{Plain: true})
+			c.Fill(20, 100)
+			learner := c.AddLearner()
+			m := membersOf(c)
+			plan := PlanPromote(look(t, m), found(t, look(t, m), learner.Name))
+			if !reachable {
+				m = m.without(m.Sources[1].Name)
+			}
+			learner.Stop()
+			report, err := ChangeMembers(t.Context(), m, plan, MemberRun{Timeout: patience, Wait: 3 * time.Second})
+			if !errors.Is(err, ErrUnready) || report.Finished {
+				t.Errorf("%+v: %v", report, err)
+			}
+			if shape := ShapeOf(look(t, m)); shape != newShape(1, 1, 1) {
+				t.Errorf("after it: %s", shape)
+			}
+		})
+	}
+}
