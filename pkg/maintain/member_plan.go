@@ -116,6 +116,7 @@ func PlanMove(overview etcd.Overview, to *etcd.MemberView) MemberPlan {
 	p := newMemberPlanner(overview)
 	p.steady()
 	switch {
+	case len(p.plan.Refusals) > 0: // from whom is not known
 	case to == nil:
 		p.moveAway(p.leader)
 	case to.ID() == p.plan.Leader:
@@ -173,8 +174,9 @@ func newMemberPlanner(overview etcd.Overview) *memberPlanner {
 	}
 	p.plan.Before = ShapeOf(overview)
 	p.plan.After = p.plan.Before
-	p.leader, _ = leaderOf(overview)
-	p.plan.Leader = p.leader.ID()
+	if leader, ok := leaderOf(overview); ok && leader.Member != nil {
+		p.leader, p.plan.Leader = leader, leader.ID()
+	}
 	return p
 }
 
