@@ -94,6 +94,9 @@ func (c *memberChange) tryPromote(ctx context.Context, i int, step MemberStep) (
 	if errors.Is(err, rpctypes.ErrMemberLearnerNotReady) {
 		return "etcd says that it is not in step yet", nil
 	}
+	if err == nil {
+		c.did(step)
+	}
 	return "", err
 }
 

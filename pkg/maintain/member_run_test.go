@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -202,4 +203,62 @@ func TestNoVoteForASilentLearner(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What was done although no answer came is told as done, and printed as a member that is there.
+func TestDoneWithoutAnAnswer(t *testing.T) {
+	c := etcdtest.Start(t, 1, etcdtest.Options{Plain: true})
+	m := membersOf(c)
+	line := etcdtest.NewLine(c.Members[0].Addr())
+	defer line.Release()
+	endpoint := c.Members[0].Endpoint()
+	endpoint.Dial = line.Dial
+	m.Clients[0] = c.OpenWith(endpoint, c.ClientOptions())
+	if _, err := m.Clients[0].Status(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	newcomer := NewMember{Name: "b", PeerURLs: []string{"http://127.0.0.1:1"}}
+	report, err := ChangeMembers(t.Context(), m, PlanAdd(look(t, m), newcomer), MemberRun{Timeout: patience, OnEvent: func(MemberEvent) { line.Hold() }})
+	if !errors.Is(err, context.DeadlineExceeded) || report.Finished {
+		t.Fatalf("%+v: %v", report, err)
+	}
+	if report.Added == nil || report.Added.Name != "b" || !report.Added.Learner || len(report.Done) != 1 || strings.Contains(report.Stands, "not") || report.After.Learners != 1 {
+		t.Errorf("%+v: %v", report, err)
+	}
+}
+
+// unseen is a reader that is told to answer no more.
+type unseen struct {
+	*etcd.Client
+	dark *atomic.Bool
+}
+
+func (u unseen) Status(ctx context.Context) (etcd.Status, error) {
+	if u.dark.Load() {
+		return etcd.Status{}, errors.New("dark")
+	}
+	return u.Client.Status(ctx)
+}
+
+// A step that was done, but after which nobody answers, is no step that was not done.
+func TestDoneButNotSeen(t *testing.T) {
+	c := etcdtest.Start(t, 1, etcdtest.Options{Plain: true})
+	m := membersOf(c)
+	var dark atomic.Bool
+	m.Sources[0].Reader = unseen{m.Clients[0], &dark}
+	plan := PlanAdd(look(t, m), NewMember{Name: "b", PeerURLs: []string{"http://127.0.0.1:1"}})
+	report, err := ChangeMembers(t.Context(), m, plan, MemberRun{Timeout: patience, Healthy: time.Second, OnEvent: func(MemberEvent) { dark.Store(true) }})
+	if !errors.Is(err, ErrUnready) || report.Finished || report.Added == nil || len(report.Done) != 1 || strings.Contains(report.Stands, "not") {
+		t.Errorf("%+v: %v", report, err)
+	}
+	if want := []string{"a", ""}; !slices.Equal(want, namesOf(report.List)) {
+		t.Errorf("the list is %+v, want %q", report.List, want)
+	}
+}
+
+func namesOf(members []etcd.Member) (names []string) {
+	for _, member := range members {
+		names = append(names, member.Name)
+	}
+	return names
 }
