@@ -115,8 +115,12 @@ func (w joinWalk) aside() runbook.Step {
 	})
 }
 
+// byHand is said of a manifest that is written otherwise.
+const byHand = `the manifest is not as kubeadm writes it, with etcd's command as a list that begins with "- etcd", and --initial-cluster=... and --initial-cluster-state=... in one line each: put these two flags into it by hand, once each`
+
 // start writes the manifest anew, and puts it in place as a whole: the kubelet never sees half
-// of one.
+// of one. The two flags must be in it once: etcd takes the last, and with an old one of a new
+// cluster it would be a second, empty cluster under this node's API server.
 func (w joinWalk) start() runbook.Step {
 	flag := "--initial-cluster=" + w.InitialCluster
 	made, before := runbook.Quote(w.before+".new"), runbook.Quote(w.before)
@@ -126,7 +130,8 @@ func (w joinWalk) start() runbook.Step {
 		ID: "start", Title: "Start it as the new member",
 		Commands: []string{
 			fmt.Sprintf("test -e %s || sed -e %s -e %s %s >%s", before, runbook.Quote(drop), runbook.Quote(insert), runbook.Quote(w.away()), made),
-			fmt.Sprintf(`test -e %s || grep -qF -e %s %s || { echo "the manifest does not begin etcd's command with a line \"- etcd\": put the two flags into it by hand" >&2; false; }`, before, runbook.Quote("- "+flag), made),
+			fmt.Sprintf(`test -e %[1]s || { test "$(grep -cE -e %[2]s %[3]s)" = 2 && grep -qF -e %[4]s %[3]s && ! grep -q -e -config-file %[3]s; } || { echo %[5]s >&2; false; }`,
+				before, runbook.Quote(`-initial-cluster(-state)?([^-a-z]|$)`), made, runbook.Quote("- "+flag), runbook.Quote(byHand)),
 			fmt.Sprintf("test -e %[1]s || { chmod --reference=%[2]s %[3]s && mv -T %[3]s %[4]s && mv -T %[2]s %[1]s; }", before, runbook.Quote(w.away()), made, runbook.Quote(w.active())),
 		},
 		Why:   "Its command line gets " + flag + " and --initial-cluster-state=existing: etcd asks those members who it is.",

@@ -131,26 +131,40 @@ func TestNodeStepsMoveTheFiles(t *testing.T) {
 	}
 }
 
-// A manifest of another shape is left alone, and said so.
+// A manifest of another shape is left alone, and said so: an etcd that is not told whom to join, or
+// told otherwise, would be a cluster of its own.
 func TestNodeStepsRefuseAnotherShape(t *testing.T) {
-	j := joiningIn(t.TempDir())
-	put(t, filepath.Join(j.Layout.ManifestDir, "etcd.yaml"), strings.ReplaceAll(firstManifest, "    - etcd\n", "    - /bin/sh\n"))
-	var last []byte
-	for _, step := range j.NodeSteps() {
-		for _, command := range step.Commands {
-			var err error
-			if last, err = exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
-				if step.ID != "start" || !strings.Contains(string(last), "by hand") {
-					t.Errorf("%s failed: %s", step.ID, last)
+	for name, manifest := range map[string]string{
+		"another command":       strings.ReplaceAll(firstManifest, "    - etcd\n", "    - /bin/sh\n"),
+		"a flag and its value":  strings.ReplaceAll(firstManifest, "--initial-cluster=", "--initial-cluster\n    - "),
+		"a state and its value": strings.ReplaceAll(joinedManifest, "--initial-cluster-state=", "--initial-cluster-state\n    - "),
+		"one dash":              strings.ReplaceAll(firstManifest, "- --initial-cluster=", "- -initial-cluster="),
+		"single quotes":         strings.ReplaceAll(joinedManifest, "- --initial-cluster-state=existing", "- '--initial-cluster-state=new'"),
+		"a list in one line":    "spec:\n  containers:\n  - command: [\"etcd\", \"--initial-cluster=a=https://10.0.0.1:2380\"]\n",
+		"a configuration file":  strings.ReplaceAll(firstManifest, "    - --data-dir=/var/lib/etcd\n", "    - --config-file=/etc/etcd.yaml\n"),
+		"two containers":        firstManifest + "  - command:\n    - etcd\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := joiningIn(t.TempDir())
+			put(t, filepath.Join(j.Layout.ManifestDir, "etcd.yaml"), manifest)
+			for _, step := range j.NodeSteps() {
+				for _, command := range step.Commands {
+					last, err := exec.Command("sh", "-c", command).CombinedOutput()
+					if err == nil {
+						continue
+					}
+					if step.ID != "start" || !strings.Contains(string(last), "by hand") {
+						t.Errorf("%s failed: %s", step.ID, last)
+					}
+					if _, err := os.Stat(filepath.Join(j.Layout.ManifestDir, "etcd.yaml")); err == nil {
+						t.Error("a manifest was put in place all the same")
+					}
+					return
 				}
-				if _, err := os.Stat(filepath.Join(j.Layout.ManifestDir, "etcd.yaml")); err == nil {
-					t.Error("a manifest was put in place all the same")
-				}
-				return
 			}
-		}
+			t.Error("no command failed")
+		})
 	}
-	t.Error("no command failed")
 }
 
 func put(t *testing.T, path, content string) {
