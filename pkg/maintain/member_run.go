@@ -127,6 +127,9 @@ func again(overview etcd.Overview, step MemberStep) []Refusal {
 	case step.Action == ActionAdd:
 		p.add(NewMember{Name: step.Member, PeerURLs: step.PeerURLs, Voter: !step.Learner})
 	case step.Action == ActionRemove && ok && view.Member != nil:
+		if step.Lost && view.Status != nil {
+			p.refuse("kubectl etcd status", "%s answers again: it is not lost", step.Member)
+		}
 		p.remove(view)
 	}
 	return p.plan.Refusals

@@ -262,3 +262,21 @@ func namesOf(members []etcd.Member) (names []string) {
 	}
 	return names
 }
+
+// A lost member that came back while somebody was asked is lost no more.
+func TestReplacedCameBack(t *testing.T) {
+	c := etcdtest.Start(t, 3, etcdtest.Options{Plain: true})
+	m := membersOf(c)
+	lost := c.Members[c.Follower()]
+	lost.Stop()
+	newcomer := NewMember{Name: lost.Name, PeerURLs: []string{lost.PeerURL}}
+	overview := look(t, m)
+	plan := PlanReplace(overview, found(t, overview, lost.Name), ReplaceOptions{With: newcomer})
+	lost.Start()
+	c.Leader()
+	m = membersOf(c)
+	report, err := ChangeMembers(t.Context(), m, plan, MemberRun{Timeout: patience})
+	if !errors.Is(err, ErrUnready) || len(report.Done) != 0 || !strings.Contains(err.Error(), "answers again") {
+		t.Errorf("%+v: %v", report, err)
+	}
+}
