@@ -64,6 +64,8 @@ type membership struct {
 	Environment []string       `json:"environment,omitempty"`
 	Promote     string         `json:"promote,omitempty"`
 	Next        []runbook.Step `json:"nextSteps,omitempty"`
+	// GoOn is the command that does what is left, where only the old member was removed.
+	GoOn string `json:"goOn,omitempty"`
 	// Machine is how kubeadm adds it where it is a new machine.
 	Machine []string      `json:"newMachine,omitempty"`
 	Notes   []string      `json:"notes,omitempty"`
@@ -95,7 +97,7 @@ func reaching(flags *pflag.FlagSet) (argv []string) {
 			value, _, _ = strings.Cut(value, ":")
 		}
 		if f.Value.Type() == "bool" {
-			argv = append(argv, "--"+f.Name)
+			argv = append(argv, strings.TrimSuffix("--"+f.Name+"="+value, "=true"))
 			return
 		}
 		argv = append(argv, "--"+f.Name, value)
@@ -189,7 +191,7 @@ func (o *memberChange) carryOut(ctx context.Context, r *reach, done membership, 
 	if err == nil {
 		err = o.seenWell(ctx, r, done.Plan, &report)
 	}
-	done.Report = &report
+	done.Report, done.GoOn = &report, o.goingOn(done.Plan, report)
 	if next != nil {
 		next(r, &done)
 	}
@@ -197,6 +199,18 @@ func (o *memberChange) carryOut(ctx context.Context, r *reach, done membership, 
 		err = withHint(err, "see how it is now: "+o.command("member", "list"))
 	}
 	return errors.Join(o.print(done), err)
+}
+
+// goingOn is what adds the new member where only the old one was removed.
+func (o *memberChange) goingOn(plan maintain.MemberPlan, report maintain.MemberReport) string {
+	if len(plan.Steps) == 0 || !removed(report.Done) || report.Added != nil {
+		return ""
+	}
+	add := plan.Steps[len(plan.Steps)-1]
+	if add.Action != maintain.ActionAdd {
+		return ""
+	}
+	return o.command("member", "add", add.Member, "--peer-urls", strings.Join(add.PeerURLs, ","))
 }
 
 // seenWell waits until a new voter is well that there was no way to when all began, as it was not

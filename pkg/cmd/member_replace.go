@@ -3,6 +3,7 @@ package cmd
 import (
 	"cmp"
 	"context"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -79,7 +80,7 @@ func (o *memberReplaceOptions) run(ctx context.Context, text string) error {
 		return maintain.PlanReplace(overview, view, o.how)
 	})
 	return o.change(ctx, "not replaced", plan, func(r *reach, done *membership) {
-		if o.join && done.Report != nil && len(done.Report.Done) > 0 {
+		if o.join && done.Report != nil && removed(done.Report.Done) {
 			if lost.Node != "" {
 				done.Machine = []string{shellJoin([]string{"kubectl", "delete", "node", lost.Node})}
 			}
@@ -92,6 +93,11 @@ func (o *memberReplaceOptions) run(ctx context.Context, text string) error {
 		}
 		o.memberChange.join(r, done, node)
 	})
+}
+
+// removed tells whether a member was.
+func removed(steps []maintain.MemberStep) bool {
+	return slices.ContainsFunc(steps, func(s maintain.MemberStep) bool { return s.Action == maintain.ActionRemove })
 }
 
 // newcomer is who comes in the place of the lost one.

@@ -77,6 +77,9 @@ func TestMemberReplaceInterrupted(t *testing.T) {
 	if code != exitInterrupted || !strings.Contains(out.String(), "not finished: done: remove "+lost.Name) || !strings.Contains(out.String(), "not done: add "+lost.Name) {
 		t.Errorf("code %d\n%s%s", code, out, errOut)
 	}
+	if want := "to go on: kubectl etcd member add " + lost.Name + " --peer-urls " + lost.PeerURL + " --endpoints "; !strings.Contains(out.String(), want) {
+		t.Errorf("stdout lacks %q:\n%s", want, out)
+	}
 	code, stdout, stderr := upkeep(t.Context(), "member add "+lost.Name+" --yes --timeout 2s --peer-urls "+lost.PeerURL, reach)
 	if code != exitOK {
 		t.Errorf("going on: code %d\n%s%s", code, stdout, stderr)
@@ -105,11 +108,11 @@ func TestReaching(t *testing.T) {
 	target.addFlags(flags)
 	s.kube.AddFlags(flags)
 	flags.Bool("yes", false, "")
-	if err := flags.Parse([]string{"--yes", "--on-node", "--endpoints", "a,b", "--etcd-user", "root:secret", "--context", "my prod", "--token", "t"}); err != nil {
+	if err := flags.Parse([]string{"--yes", "--on-node=false", "--endpoints", "a,b", "--etcd-user", "root:secret", "--context", "my prod", "--token", "t"}); err != nil {
 		t.Fatal(err)
 	}
 	o := &memberChange{argv: reaching(flags)}
-	if got, want := o.command("member", "list"), "kubectl etcd member list --context 'my prod' --endpoints a,b --etcd-user root --on-node"; got != want {
+	if got, want := o.command("member", "list"), "kubectl etcd member list --context 'my prod' --endpoints a,b --etcd-user root --on-node=false"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }

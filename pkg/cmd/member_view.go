@@ -121,6 +121,9 @@ func viewMemberReport(s *render.Screen, done membership) {
 	if r.After != nil {
 		fact(s, "now", "%s", *r.After)
 	}
+	if done.GoOn != "" {
+		s.Line(render.Cell{Text: "to go on: " + done.GoOn, Tone: render.Strong})
+	}
 }
 
 func doneText(steps []maintain.MemberStep) string {

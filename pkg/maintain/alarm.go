@@ -125,12 +125,20 @@ func disarmAll(ctx context.Context, members Members, overview etcd.Overview, ala
 	}
 	var left []etcd.Alarm
 	err = ask(func(ctx context.Context) (err error) { left, err = client.Alarms(ctx); return err })
-	for _, alarm := range done {
+	gone, raised := goneOf(done, left)
+	return gone, errors.Join(err, raised)
+}
+
+// goneOf are those that were disarmed and are not among those that are left.
+func goneOf(disarmed, left []etcd.Alarm) (gone []etcd.Alarm, err error) {
+	for _, alarm := range disarmed {
 		if slices.Contains(left, alarm) {
 			err = errors.Join(err, fmt.Errorf("%s of %s was raised again at once", alarm.Type, alarm.MemberID))
+			continue
 		}
+		gone = append(gone, alarm)
 	}
-	return done, err
+	return gone, err
 }
 
 // anyVoter is a voter that answers, well or not: with CORRUPT none counts as healthy.

@@ -90,7 +90,11 @@ func Compact(ctx context.Context, members Members, plan CompactPlan, timeout tim
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return client.Compact(ctx, plan.Revision, plan.Physical)
+	err := client.Compact(ctx, plan.Revision, plan.Physical)
+	if errors.Is(err, rpctypes.ErrCompacted) { // somebody else did that meanwhile, as API servers do
+		return nil
+	}
+	return err
 }
 
 // Clock is a key that somebody writes the time into again and again, as Kubernetes does into a

@@ -105,6 +105,9 @@ func TestCompact(t *testing.T) {
 	if err := Compact(t.Context(), m, plan, patience); err != nil {
 		t.Fatal(err)
 	}
+	if err := Compact(t.Context(), m, plan, patience); err != nil {
+		t.Errorf("somebody else did it meanwhile: %v", err)
+	}
 	if at, err := client.CompactRevision(t.Context()); err != nil || at != written[10]+3 {
 		t.Errorf("compacted to %d, %v, not %d", at, err, written[10]+3)
 	}
@@ -225,5 +228,14 @@ func TestDisarm(t *testing.T) {
 	}
 	if left, err := m.Clients[0].Alarms(t.Context()); err != nil || len(left) > 0 {
 		t.Errorf("left: %+v, %v", left, err)
+	}
+}
+
+// One that was raised again at once is not gone.
+func TestDisarmedAndRaisedAgain(t *testing.T) {
+	one, two := etcd.Alarm{MemberID: 1, Type: NoSpace}, etcd.Alarm{MemberID: 2, Type: NoSpace}
+	gone, err := goneOf([]etcd.Alarm{one, two}, []etcd.Alarm{two})
+	if len(gone) != 1 || gone[0] != one || err == nil || err.Error() != "NOSPACE of 2 was raised again at once" {
+		t.Errorf("gone are %+v, %v", gone, err)
 	}
 }

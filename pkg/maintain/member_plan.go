@@ -26,6 +26,7 @@ type MemberStep struct {
 	ID       etcd.ID  `json:"id,omitzero"` // not with ActionAdd: etcd chooses it
 	PeerURLs []string `json:"peerURLs,omitempty"`
 	Learner  bool     `json:"learner,omitempty"` // with ActionAdd: without a vote
+	Lost     bool     `json:"lost,omitempty"`    // with ActionRemove: only while it does not answer
 	To       string   `json:"to,omitempty"`      // with ActionMove
 	ToID     etcd.ID  `json:"toID,omitzero"`
 }
@@ -116,6 +117,7 @@ func PlanMove(overview etcd.Overview, to *etcd.MemberView) MemberPlan {
 	p := newMemberPlanner(overview)
 	p.steady()
 	switch {
+	case len(p.plan.Refusals) > 0: // from whom is not known
 	case to == nil:
 		p.moveAway(p.leader)
 	case to.ID() == p.plan.Leader:
@@ -149,6 +151,9 @@ func PlanReplace(overview etcd.Overview, view etcd.MemberView, options ReplaceOp
 		p.refuse("--name NAME", "%s was never started, so that its name is not known", calledAs(view))
 	}
 	p.remove(view)
+	if last := len(p.plan.Steps) - 1; last >= 0 {
+		p.plan.Steps[last].Lost = !options.Force
+	}
 	if len(options.With.PeerURLs) > 0 {
 		p.list = slices.DeleteFunc(slices.Clone(p.list), func(v etcd.MemberView) bool { return v.Member.ID == view.Member.ID })
 		p.add(options.With)
@@ -173,8 +178,9 @@ func newMemberPlanner(overview etcd.Overview) *memberPlanner {
 	}
 	p.plan.Before = ShapeOf(overview)
 	p.plan.After = p.plan.Before
-	p.leader, _ = leaderOf(overview)
-	p.plan.Leader = p.leader.ID()
+	if leader, ok := leaderOf(overview); ok && leader.Member != nil {
+		p.leader, p.plan.Leader = leader, leader.ID()
+	}
 	return p
 }
 

@@ -115,6 +115,13 @@ func TestMemberPlans(t *testing.T) {
 		{name: "to the fittest", change: func(o *etcd.Overview) { o.Members[1].Lag = new(uint64(7)) }, plan: func(o etcd.Overview) MemberPlan { return PlanMove(o, nil) }, steps: "move the leadership from a to c"},
 		{name: "to a learner", n: 4, change: learns, plan: move("d"), refuses: "d can't lead"},
 		{name: "to one that lags", change: func(o *etcd.Overview) { o.Members[1].Lag = new(uint64(maxGap)) }, plan: move("b"), refuses: "b can't lead"},
+		{name: "from a leader that is not reached", change: func(o *etcd.Overview) { fell(o, 0) }, plan: func(o etcd.Overview) MemberPlan { return PlanMove(o, nil) }, refuses: "no member that could be asked is the leader"},
+		{name: "to b, from a leader that is not reached", change: func(o *etcd.Overview) { fell(o, 0) }, plan: move("b"), refuses: "no member that could be asked is the leader"},
+		{name: "from nobody known", change: func(o *etcd.Overview) {
+			for i := range o.Members {
+				o.Members[i].Member = nil
+			}
+		}, plan: func(o etcd.Overview) MemberPlan { return PlanMove(o, nil) }, refuses: "who is a member is not known"},
 		{name: "to nobody", n: 1, plan: func(o etcd.Overview) MemberPlan { return PlanMove(o, nil) }, refuses: "no voter is fit"},
 
 		{name: "the lost one, by itself", change: func(o *etcd.Overview) { fell(o, 2) }, plan: replace("c", ReplaceOptions{With: again}),

@@ -56,6 +56,8 @@ func (c *memberChange) votes(overview etcd.Overview, id etcd.ID) error {
 
 // tryPromote promotes the learner when it is in step; else it says what is waited for.
 func (c *memberChange) tryPromote(ctx context.Context, i int, step MemberStep) (waits string, err error) {
+	before := c.ran
+	c.ran = false
 	overview := etcd.Observe(ctx, c.members.Sources, c.Timeout)
 	if ctx.Err() != nil {
 		return "time ran out", nil
@@ -82,9 +84,18 @@ func (c *memberChange) tryPromote(ctx context.Context, i int, step MemberStep) (
 	if known {
 		c.tell(i, false, text)
 	}
+	if why := c.silent(ctx, client, overview, view); why != "" {
+		return why, nil
+	}
+	if c.ran = true; !before { // one that has just died may pass for one that runs
+		return "it runs, and is looked at once more", nil
+	}
 	err = c.ask(ctx, func(ctx context.Context) error { return client.PromoteMember(ctx, step.ID) })
 	if errors.Is(err, rpctypes.ErrMemberLearnerNotReady) {
 		return "etcd says that it is not in step yet", nil
+	}
+	if err == nil {
+		c.did(step)
 	}
 	return "", err
 }
@@ -105,4 +116,45 @@ func (c *memberChange) share(ctx context.Context, leader *etcd.Client, view etcd
 		return 0, false
 	}
 	return float64(view.Status.RaftIndex) / float64(view.Status.RaftIndex+*view.Lag), true
+}
+
+// silent is why a learner is taken to be down; empty: it runs. etcd asks only for its share of the
+// log, which one that died has still: as a voter it may cost the quorum at once. The leader knows
+// also of one that there is no way to (server/v3 rafthttp, peerStatus).
+func (c *memberChange) silent(ctx context.Context, client *etcd.Client, overview etcd.Overview, view etcd.MemberView) string {
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	if connected := c.connections(ctx, client, c.leaderID(overview)); connected != nil {
+		if connected[view.Member.ID.String()] < 1 {
+			return "the leader is not connected to it"
+		}
+		return ""
+	}
+	if view.Status == nil {
+		return "nothing tells that it runs" + because(view)
+	}
+	return ""
+}
+
+// connections are how many the leader has to each member that it ever had one to; nil: not known.
+func (c *memberChange) connections(ctx context.Context, client *etcd.Client, leader etcd.ID) map[string]float64 {
+	page, err := client.Page(ctx, "/metrics")
+	if err != nil {
+		return nil
+	}
+	metrics, err := page.Metrics()
+	if err != nil {
+		return nil
+	}
+	var found map[string]float64
+	metrics.Each("etcd_network_active_peers", func(labels map[string]string, value float64) {
+		if labels["Local"] != leader.String() {
+			return
+		}
+		if found == nil {
+			found = map[string]float64{}
+		}
+		found[labels["Remote"]] += value
+	})
+	return found
 }

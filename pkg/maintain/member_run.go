@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -18,6 +17,8 @@ type MemberRun struct {
 	Timeout time.Duration // how long a member may take to answer; default 5s
 	// Wait is how long a learner may take to start and to catch up; default 10m.
 	Wait time.Duration
+	// Healthy is how long all may take to be as they should after a step; default 1m.
+	Healthy time.Duration
 	// OnEvent is told what happens; may be nil.
 	OnEvent func(MemberEvent)
 }
@@ -35,7 +36,7 @@ type MemberEvent struct {
 type MemberReport struct {
 	Done  []MemberStep  `json:"done"`
 	Added *etcd.Member  `json:"added,omitempty"`
-	List  []etcd.Member `json:"members,omitempty"` // as it is at the end, where it could be read
+	List  []etcd.Member `json:"members,omitempty"` // as it is at the end, as far as it is known
 	// After is what was seen at the end.
 	After    *Shape `json:"after,omitempty"`
 	Finished bool   `json:"finished"`
@@ -56,15 +57,16 @@ func ChangeMembers(ctx context.Context, members Members, plan MemberPlan, run Me
 	if run.Wait <= 0 {
 		run.Wait = 10 * time.Minute
 	}
+	if run.Healthy <= 0 {
+		run.Healthy = defaultHealthy
+	}
 	c := &memberChange{MemberRun: run, members: members, plan: plan, list: slices.Clone(plan.Members), leader: plan.Leader}
 	c.report.Done = []MemberStep{}
 	for i, step := range plan.Steps {
 		if err := c.turn(ctx, i, step); err != nil {
-			c.report.Stands = c.stands(i)
-			c.close(ctx)
+			c.broke(ctx)
 			return c.report, fmt.Errorf("step %d of %d, %s: %w", i+1, len(plan.Steps), step, err)
 		}
-		c.report.Done = append(c.report.Done, step)
 	}
 	c.report.Finished = true
 	c.close(ctx)
@@ -76,46 +78,17 @@ type memberChange struct {
 	MemberRun
 	members Members
 	plan    MemberPlan
-	list    []etcd.ID // as it must be, sorted
-	leader  etcd.ID   // as it must be
+	list    []etcd.ID     // as it must be, sorted
+	leader  etcd.ID       // as it must be
+	known   []etcd.Member // the list as it was last seen, and what was done since
+	asked   bool          // etcd was asked for the step that is under way, and has not answered
+	ran     bool          // the learner that is promoted did, when it was last looked at
 	report  MemberReport
 }
 
 func (c *memberChange) tell(i int, done bool, text string) {
 	if c.OnEvent != nil {
 		c.OnEvent(MemberEvent{i + 1, len(c.plan.Steps), c.plan.Steps[i], done, text})
-	}
-}
-
-// stands is where it stands when step i could not be finished.
-func (c *memberChange) stands(i int) string {
-	var done []string
-	for _, step := range c.report.Done {
-		done = append(done, step.String())
-	}
-	text := "nothing was changed"
-	if len(done) > 0 {
-		text = "done: " + strings.Join(done, "; ")
-	}
-	for _, step := range c.plan.Steps[i:] {
-		text += "; not done: " + step.String()
-	}
-	return text
-}
-
-// close looks at the members at the end, also of a run that was interrupted.
-func (c *memberChange) close(ctx context.Context) {
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*c.Timeout)
-	defer cancel()
-	overview := etcd.Observe(bounded, c.members.Sources, c.Timeout)
-	for _, view := range overview.Members {
-		if view.Member != nil {
-			c.report.List = append(c.report.List, *view.Member)
-		}
-	}
-	if len(c.report.List) > 0 {
-		shape := ShapeOf(overview)
-		c.report.After = &shape
 	}
 }
 
@@ -128,6 +101,7 @@ func (c *memberChange) turn(ctx context.Context, i int, step MemberStep) error {
 	if err := errors.Join(c.asPlanned(overview), asError(again(overview, step))); err != nil {
 		return err
 	}
+	c.known = listOf(overview)
 	c.tell(i, false, "")
 	var err error
 	switch step.Action {
@@ -153,6 +127,9 @@ func again(overview etcd.Overview, step MemberStep) []Refusal {
 	case step.Action == ActionAdd:
 		p.add(NewMember{Name: step.Member, PeerURLs: step.PeerURLs, Voter: !step.Learner})
 	case step.Action == ActionRemove && ok && view.Member != nil:
+		if step.Lost && view.Status != nil {
+			p.refuse("kubectl etcd status", "%s answers again: it is not lost", step.Member)
+		}
 		p.remove(view)
 	}
 	return p.plan.Refusals
@@ -201,7 +178,9 @@ func (c *memberChange) leads(overview etcd.Overview) (*etcd.Client, error) {
 func (c *memberChange) ask(ctx context.Context, do func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(c.Timeout, 10*time.Second))
 	defer cancel()
-	return do(ctx)
+	err := do(ctx)
+	c.asked = err != nil && unanswered(err)
+	return err
 }
 
 // connected is for how long etcd wants its voters to be connected before it changes the list
@@ -235,6 +214,7 @@ func (c *memberChange) move(ctx context.Context, overview etcd.Overview, step Me
 		return err
 	}
 	c.leader = step.ToID
+	c.did(step)
 	return c.await(ctx, c.asPlanned)
 }
 
@@ -253,8 +233,8 @@ func (c *memberChange) add(ctx context.Context, i int, overview etcd.Overview, s
 			return err
 		}
 	}
-	c.report.Added = &etcd.Member{ID: id, Name: step.Member, PeerURLs: step.PeerURLs, Learner: step.Learner}
-	c.list = slices.Sorted(slices.Values(append(c.list, id)))
+	c.added(step, id)
+	c.did(step)
 	return c.await(ctx, c.asPlanned)
 }
 
@@ -272,6 +252,8 @@ func (c *memberChange) remove(ctx context.Context, i int, overview etcd.Overview
 		return err
 	}
 	c.list = slices.DeleteFunc(c.list, func(id etcd.ID) bool { return id == step.ID })
+	c.known = slices.DeleteFunc(c.known, func(m etcd.Member) bool { return m.ID == step.ID })
+	c.did(step)
 	c.members = c.members.without(view.Source) // it ends; asked meanwhile, it panics (server/v3 membership, IsLocalMemberLearner)
 	return c.await(ctx, c.asPlanned)
 }
@@ -303,10 +285,10 @@ func (c *memberChange) leaderID(overview etcd.Overview) etcd.ID {
 	return leader.ID()
 }
 
-// await looks until all is as want wants it, for at most a minute. Who asked to stop gets it too:
+// await looks until all is as want wants it, for at most Healthy. Who asked to stop gets it too:
 // the step was done.
 func (c *memberChange) await(ctx context.Context, want func(etcd.Overview) error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), defaultHealthy)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Healthy)
 	defer cancel()
 	for {
 		err := want(etcd.Observe(ctx, c.members.Sources, c.Timeout))
@@ -314,7 +296,7 @@ func (c *memberChange) await(ctx context.Context, want func(etcd.Overview) error
 			return nil
 		}
 		if !pause(ctx, eachPoll) {
-			return fmt.Errorf("it is done, but not as it should be after %s: %w", defaultHealthy, err)
+			return fmt.Errorf("it is done, but not as it should be after %s: %w", c.Healthy, err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -189,7 +190,7 @@ func TestMemberCallsWithoutAnAnswer(t *testing.T) {
 	through.Dial = func(ctx context.Context) (net.Conn, error) { return line.Dial(ctx) }
 	for i, source := range m.Sources {
 		if source.Name == "etcd-"+leader.Name {
-			m.Clients[i] = c.OpenWith(through, c.ClientOptions()) // the look goes another way
+			m.Clients[i] = c.OpenWith(through, c.ClientOptions())       // the look goes another way
 			if _, err := m.Clients[i].Status(t.Context()); err != nil { // it is connected before nothing comes back
 				t.Fatal(err)
 			}
@@ -209,5 +210,104 @@ func TestMemberCallsWithoutAnAnswer(t *testing.T) {
 	report, err = ChangeMembers(t.Context(), m, PlanRemove(look(t, m), found(t, look(t, m), report.Added.ID.String())), run)
 	if err != nil || len(report.List) != 3 {
 		t.Fatalf("removed: %+v, %v", report, err)
+	}
+}
+
+// A learner that fell silent has its log still, as far as etcd knows: with a vote it would be a
+// voter that is down, and of one voter more the quorum is lost. So it gets none, whether there is
+// a way to it or only the leader knows of it.
+func TestNoVoteForASilentLearner(t *testing.T) {
+	for name, reachable := range map[string]bool{"with a way to it": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			c := etcdtest.Start(t, 1, etcdtest.Options{Plain: true})
+			c.Fill(20, 100)
+			learner := c.AddLearner()
+			m := membersOf(c)
+			plan := PlanPromote(look(t, m), found(t, look(t, m), learner.Name))
+			if !reachable {
+				m = m.without(m.Sources[1].Name)
+			}
+			learner.Stop()
+			report, err := ChangeMembers(t.Context(), m, plan, MemberRun{Timeout: patience, Wait: 3 * time.Second})
+			if !errors.Is(err, ErrUnready) || report.Finished {
+				t.Errorf("%+v: %v", report, err)
+			}
+			if shape := ShapeOf(look(t, m)); shape != newShape(1, 1, 1) {
+				t.Errorf("after it: %s", shape)
+			}
+		})
+	}
+}
+
+// What was done although no answer came is told as done, and printed as a member that is there.
+func TestDoneWithoutAnAnswer(t *testing.T) {
+	c := etcdtest.Start(t, 1, etcdtest.Options{Plain: true})
+	m := membersOf(c)
+	line := etcdtest.NewLine(c.Members[0].Addr())
+	defer line.Release()
+	endpoint := c.Members[0].Endpoint()
+	endpoint.Dial = line.Dial
+	m.Clients[0] = c.OpenWith(endpoint, c.ClientOptions())
+	if _, err := m.Clients[0].Status(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	newcomer := NewMember{Name: "b", PeerURLs: []string{"http://127.0.0.1:1"}}
+	report, err := ChangeMembers(t.Context(), m, PlanAdd(look(t, m), newcomer), MemberRun{Timeout: patience, OnEvent: func(MemberEvent) { line.Hold() }})
+	if err != nil || !report.Finished || report.Added == nil || report.Added.Name != "b" || !report.Added.Learner || len(report.Done) != 1 || report.After.Learners != 1 {
+		t.Errorf("%+v: %v", report, err)
+	}
+}
+
+// darkened is a reader that is told to answer no more.
+type darkened struct {
+	*etcd.Client
+	dark *atomic.Bool
+}
+
+func (u darkened) Status(ctx context.Context) (etcd.Status, error) {
+	if u.dark.Load() {
+		return etcd.Status{}, errors.New("dark")
+	}
+	return u.Client.Status(ctx)
+}
+
+// A step that was done, but after which nobody answers, is no step that was not done.
+func TestDoneButNotSeen(t *testing.T) {
+	c := etcdtest.Start(t, 1, etcdtest.Options{Plain: true})
+	m := membersOf(c)
+	var dark atomic.Bool
+	m.Sources[0].Reader = darkened{m.Clients[0], &dark}
+	plan := PlanAdd(look(t, m), NewMember{Name: "b", PeerURLs: []string{"http://127.0.0.1:1"}})
+	report, err := ChangeMembers(t.Context(), m, plan, MemberRun{Timeout: patience, Healthy: time.Second, OnEvent: func(MemberEvent) { dark.Store(true) }})
+	if !errors.Is(err, ErrUnready) || report.Finished || report.Added == nil || len(report.Done) != 1 || strings.Contains(report.Stands, "not") {
+		t.Errorf("%+v: %v", report, err)
+	}
+	if want := []string{"a", ""}; !slices.Equal(want, namesOf(report.List)) {
+		t.Errorf("the list is %+v, want %q", report.List, want)
+	}
+}
+
+func namesOf(members []etcd.Member) (names []string) {
+	for _, member := range members {
+		names = append(names, member.Name)
+	}
+	return names
+}
+
+// A lost member that came back while somebody was asked is lost no more.
+func TestReplacedCameBack(t *testing.T) {
+	c := etcdtest.Start(t, 3, etcdtest.Options{Plain: true})
+	m := membersOf(c)
+	lost := c.Members[c.Follower()]
+	lost.Stop()
+	newcomer := NewMember{Name: lost.Name, PeerURLs: []string{lost.PeerURL}}
+	overview := look(t, m)
+	plan := PlanReplace(overview, found(t, overview, lost.Name), ReplaceOptions{With: newcomer})
+	lost.Start()
+	c.Leader()
+	m = membersOf(c)
+	report, err := ChangeMembers(t.Context(), m, plan, MemberRun{Timeout: patience})
+	if !errors.Is(err, ErrUnready) || len(report.Done) != 0 || !strings.Contains(err.Error(), "answers again") {
+		t.Errorf("%+v: %v", report, err)
 	}
 }

@@ -123,7 +123,8 @@ func (w joinWalk) aside() runbook.Step {
 
 // start writes the manifest anew, with both flags behind --data-dir in whatever way they were there
 // before, looks at what came of it, and puts it in place as a whole: the kubelet never sees half
-// of one.
+// of one. The two flags must be in it once: etcd takes the last, and with an old one of a new
+// cluster it would be a second, empty cluster under this node's API server.
 func (w joinWalk) start() runbook.Step {
 	flag := "--initial-cluster=" + w.InitialCluster
 	made, before, away := runbook.Quote(w.before+".new"), runbook.Quote(w.before), runbook.Quote(w.away())
@@ -155,7 +156,9 @@ func (w joinWalk) finds(file string) (commands []string) {
 	for _, flag := range w.flags() {
 		commands = append(commands, fmt.Sprintf(`test "$(grep -c %s %s)" = 1`, runbook.Quote(`^ *- ["']*`+basicRegexp(flag)+`["']*$`), file))
 	}
-	return commands
+	return append(commands,
+		fmt.Sprintf("test \"$(grep -cE -e %s %s)\" = 2", runbook.Quote(`-initial-cluster(-state)?([^-a-z]|$)`), file), // in no other spelling
+		"! grep -q -e -config-file "+file)
 }
 
 // basicRegexp is s as grep finds it, letter by letter.

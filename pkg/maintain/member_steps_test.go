@@ -150,12 +150,16 @@ func TestNodeStepsWaitForTheKubelet(t *testing.T) {
 // A manifest of another shape, or of another member, is left alone, and said so.
 func TestNodeStepsRefuseAnotherShape(t *testing.T) {
 	for name, manifest := range map[string]string{
-		"flags in one line":    "spec: {containers: [{command: [etcd, --data-dir=/var/lib/etcd, --name=a]}]}\n",
-		"another name":         strings.ReplaceAll(firstManifest, "--name=a", "--name=ab"),
-		"other peer URLs":      strings.ReplaceAll(firstManifest, "urls=https://10.0.0.1:", "urls=https://10.0.0.10:"),
-		"a flag and its value": strings.ReplaceAll(joinedManifest, "- --initial-advertise-peer-urls=", "- --initial-advertise-peer-urls\n    - "),
-		"no data directory":    strings.ReplaceAll(firstManifest, "    - --data-dir=/var/lib/etcd\n", ""),
-		"two etcds in one pod": firstManifest + firstManifest,
+		"flags in one line":             "spec: {containers: [{command: [etcd, --data-dir=/var/lib/etcd, --name=a]}]}\n",
+		"initial-cluster's value apart": strings.ReplaceAll(firstManifest, "--initial-cluster=", "--initial-cluster\n    - "),
+		"the state's value apart":       strings.ReplaceAll(joinedManifest, "--initial-cluster-state=", "--initial-cluster-state\n    - "),
+		"one dash":                      strings.ReplaceAll(firstManifest, "- --initial-cluster=", "- -initial-cluster="),
+		"a configuration file besides":  strings.ReplaceAll(firstManifest, "    - --data-dir=", "    - --config-file=/etc/etcd.yaml\n    - --data-dir="),
+		"another name":                  strings.ReplaceAll(firstManifest, "--name=a", "--name=ab"),
+		"other peer URLs":               strings.ReplaceAll(firstManifest, "urls=https://10.0.0.1:", "urls=https://10.0.0.10:"),
+		"a flag and its value":          strings.ReplaceAll(joinedManifest, "- --initial-advertise-peer-urls=", "- --initial-advertise-peer-urls\n    - "),
+		"no data directory":             strings.ReplaceAll(firstManifest, "    - --data-dir=/var/lib/etcd\n", ""),
+		"two etcds in one pod":          firstManifest + firstManifest,
 	} {
 		t.Run(name, func(t *testing.T) { refusesManifest(t, manifest) })
 	}
