@@ -34,18 +34,10 @@ func (c *memberChange) shows(overview etcd.Overview, step MemberStep) bool {
 	switch step.Action {
 	case ActionMove:
 		return c.leaderID(overview) == step.ToID
-	case ActionRemove:
-		return len(list) > 0 && at < 0
 	case ActionPromote:
 		return at >= 0 && !list[at].Learner
 	}
-	for _, member := range list {
-		if !slices.Contains(c.list, member.ID) && member.Learner == step.Learner && slices.Equal(sorted(member.PeerURLs), sorted(step.PeerURLs)) {
-			c.added(step, member.ID)
-			return true
-		}
-	}
-	return false
+	return false // of the others it was looked at right after
 }
 
 // added notes who was added.

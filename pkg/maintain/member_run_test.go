@@ -239,21 +239,30 @@ func TestNoVoteForASilentLearner(t *testing.T) {
 	}
 }
 
-// What was done although no answer came is told as done, and printed as a member that is there.
-func TestDoneWithoutAnAnswer(t *testing.T) {
+// A promotion of which no answer came, but which was done, is told as done.
+func TestPromotedWithoutAnAnswer(t *testing.T) {
 	c := etcdtest.Start(t, 1, etcdtest.Options{Plain: true})
+	learner := c.AddLearner()
 	m := membersOf(c)
 	line := etcdtest.NewLine(c.Members[0].Addr())
 	defer line.Release()
 	endpoint := c.Members[0].Endpoint()
 	endpoint.Dial = line.Dial
 	m.Clients[0] = c.OpenWith(endpoint, c.ClientOptions())
-	if _, err := m.Clients[0].Status(t.Context()); err != nil {
+	if _, err := m.Clients[0].Status(t.Context()); err != nil { // it is connected before nothing comes back
 		t.Fatal(err)
 	}
-	newcomer := NewMember{Name: "b", PeerURLs: []string{"http://127.0.0.1:1"}}
-	report, err := ChangeMembers(t.Context(), m, PlanAdd(look(t, m), newcomer), MemberRun{Timeout: patience, OnEvent: func(MemberEvent) { line.Hold() }})
-	if err != nil || !report.Finished || report.Added == nil || report.Added.Name != "b" || !report.Added.Learner || len(report.Done) != 1 || report.After.Learners != 1 {
+	mute := func(e MemberEvent) {
+		if strings.Contains(e.Told, "once more") {
+			line.Hold()
+		}
+	}
+	plan := PlanPromote(look(t, m), found(t, look(t, m), learner.Name))
+	report, err := ChangeMembers(t.Context(), m, plan, MemberRun{Timeout: time.Second, OnEvent: mute})
+	if !errors.Is(err, context.DeadlineExceeded) || report.Finished {
+		t.Fatalf("%+v: %v", report, err)
+	}
+	if len(report.Done) != 1 || strings.Contains(report.Stands, "not") || len(report.List) != 2 || report.List[1].Learner {
 		t.Errorf("%+v: %v", report, err)
 	}
 }
