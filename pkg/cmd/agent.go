@@ -36,7 +36,9 @@ Only public keys stand in it: what it writes it can't read.
 
 With --defrag it prints another thing: a CronJob that runs kubectl etcd defrag --auto by the
 clock, which mostly finds that nobody needs it. It has no right in Kubernetes either, so that it
-does not see who else looks after this etcd, nor what API servers hang on.`
+does not see who else looks after this etcd, nor what API servers hang on. The members' addresses
+stand in both: after one was added or moved elsewhere print it anew. Until then the CronJob's runs
+end with an error, for a member that it can't reach may not be well.`
 
 const agentName = "kubectl-etcd-agent"
 

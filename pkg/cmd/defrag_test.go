@@ -35,7 +35,7 @@ func TestUpkeepUsage(t *testing.T) {
 		{"defrag --min-fragmentation 200%", "--min-fragmentation"},
 		{"defrag --min-quota-usage x", "--min-quota-usage"},
 		{"defrag --disk-speed 0", `--disk-speed "0" is no size like 200MiB`},
-		{"defrag --settle -1s", "--settle must not be less than 0"},
+		{"defrag --settle -1s", "--settle and --max-pause must not be less than 0"},
 		{"defrag --healthy-within 0s", "--healthy-within more than 0"},
 		{"compact", "--revision N or --keep 5m"},
 		{"compact --revision 5 --keep 5m", "--revision N or --keep 5m"},

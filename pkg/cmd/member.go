@@ -225,7 +225,10 @@ func (o *memberChange) seenWell(ctx context.Context, r *reach, plan maintain.Mem
 	for report.After == nil || report.After.Healthy < plan.After.Healthy {
 		select {
 		case <-bounded.Done():
-			return errors.Join(ctx.Err(), fmt.Errorf("%w: it is done, but not all voters are well after a minute", maintain.ErrUnready))
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return fmt.Errorf("%w: it is done, but not all voters are well after a minute", maintain.ErrUnready)
 		case <-time.After(time.Second):
 		}
 		if shape, err := o.lookAgain(bounded); err == nil {
@@ -298,7 +301,7 @@ func (o *memberChange) join(r *reach, done *membership, node string) {
 	}
 	done.Environment, done.Promote = j.Environment(), j.Promote
 	layout := running{cluster: r.cluster}.layout()
-	if layout == nil {
+	if layout == nil || logsApart(r.cluster) {
 		return
 	}
 	j.Layout = maintain.Layout{Manifest: layout.Manifest, DataDir: layout.DataDir, DataDirFlag: layout.DataDirFlag}
@@ -306,6 +309,11 @@ func (o *memberChange) join(r *reach, done *membership, node string) {
 	if r.cluster.Distro == "kubeadm" && r.cluster.Name == "main" {
 		done.Machine = kubeadmJoin()
 	}
+}
+
+// logsApart: a member's log is not in its data directory, and would have to be put aside as well.
+func logsApart(c discover.Cluster) bool {
+	return slices.ContainsFunc(c.Pods, func(p discover.Pod) bool { return p.Settings["wal-dir"].Value != "" })
 }
 
 // kubeadmJoin is how a machine becomes a control plane.

@@ -76,6 +76,9 @@ func PlanAdd(overview etcd.Overview, member NewMember) MemberPlan {
 	p := newMemberPlanner(overview)
 	p.steady()
 	p.add(member)
+	if p.plan.There != nil { // nothing is changed: once it is started, there may be quorum again
+		p.plan.Refusals = nil
+	}
 	return p.done()
 }
 

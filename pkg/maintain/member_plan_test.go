@@ -95,6 +95,8 @@ func TestMemberPlans(t *testing.T) {
 		{name: "one of five is down, and an old one is there", n: 5, change: func(o *etcd.Overview) { fell(o, 2); o.Members[4].Status.Version = "3.5.29" },
 			plan: add(NewMember{Name: "f", PeerURLs: []string{peerOf(5)}}), refuses: "e runs etcd 3.5.29, which takes no new member while any voter is down", instead: "remove"},
 		{name: "it is there, and waits", n: 4, change: func(o *etcd.Overview) { learns(o); o.Members[3].Member.Name = "" }, plan: add(d)},
+		{name: "it is there, and quorum is lost without it", n: 2, change: func(o *etcd.Overview) { fell(o, 1); o.Members[1].Member.Name = ""; o.Verdict.HasQuorum = new(false) },
+			plan: add(NewMember{Name: "b", PeerURLs: []string{peerOf(1)}, Voter: true})},
 		{name: "it is there, as a voter", n: 4, change: func(o *etcd.Overview) { o.Members[3].Member.Name = "" }, plan: add(d), refuses: "is the peer URL of 4"},
 
 		{name: "a learner in step", n: 4, change: learns, plan: of(PlanPromote, "d"), steps: "promote learner d to a voter", after: "4 voters, quorum 3, 4 healthy: can lose 1", warns: "4 voters bear no more failures than 3"},
