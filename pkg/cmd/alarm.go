@@ -84,26 +84,17 @@ func newAlarmListCommand(s *session) *cobra.Command {
 	return c
 }
 
-func (o *alarmListOptions) run(ctx context.Context) (err error) {
-	reached, err := o.readers(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeAll(reached)) }()
+func (o *alarmListOptions) run(ctx context.Context) error {
 	list, unknown := render.List{Kind: "ClusterAlarmsList"}, false
 	var all []clusterAlarms
-	for _, r := range reached {
-		overview := etcd.Observe(ctx, r.sources, o.timeout)
-		if err := r.refused.explain(ctx); err != nil && !answersAny(overview) {
-			return err
-		}
+	err := o.observeEach(ctx, func(r *reach, overview etcd.Overview) {
 		alarms := listAlarms(overview)
 		alarms.Cluster, alarms.Namespace = r.cluster.Name, r.cluster.Namespace
 		unknown = unknown || alarms.Unknown != ""
 		all = append(all, alarms)
 		list.Items = append(list.Items, render.Object{Kind: "ClusterAlarms", Name: alarms.Cluster, Value: alarms})
-	}
-	if err := ctx.Err(); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	if err := o.print(all, list); err != nil {
@@ -218,11 +209,8 @@ func (o *alarmDisarmOptions) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	overview := etcd.Observe(ctx, r.sources, o.timeout)
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := r.refused.explain(ctx); err != nil && !answersAny(overview) {
+	overview, err := o.observe(ctx, r)
+	if err != nil {
 		return err
 	}
 	done := disarming{Cluster: r.cluster.Name, Namespace: r.cluster.Namespace, Plan: maintain.PlanDisarm(overview, o.plan)}

@@ -126,11 +126,8 @@ func (o *memberChange) change(ctx context.Context, refusal string, plan planMemb
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	overview := etcd.Observe(ctx, r.sources, o.timeout)
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := r.refused.explain(ctx); err != nil && !answersAny(overview) {
+	overview, err := o.observe(ctx, r)
+	if err != nil {
 		return err
 	}
 	done := membership{Cluster: r.cluster.Name, Namespace: r.cluster.Namespace, Way: r.way, Notes: r.notes}

@@ -47,19 +47,10 @@ func newMemberListCommand(s *session) *cobra.Command {
 	return c
 }
 
-func (o *memberListOptions) run(ctx context.Context) (err error) {
-	reached, err := o.readers(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeAll(reached)) }()
+func (o *memberListOptions) run(ctx context.Context) error {
 	list, unknown := render.List{Kind: "MemberListList"}, false
 	var all []memberList
-	for _, r := range reached {
-		overview := etcd.Observe(ctx, r.sources, o.timeout)
-		if err := r.refused.explain(ctx); err != nil && !answersAny(overview) {
-			return err
-		}
+	err := o.observeEach(ctx, func(r *reach, overview etcd.Overview) {
 		one := memberList{
 			Cluster: r.cluster.Name, Namespace: r.cluster.Namespace, Shape: maintain.ShapeOf(overview),
 			HasQuorum: overview.Verdict.HasQuorum, Members: overview.Members, Notes: r.notes,
@@ -70,8 +61,8 @@ func (o *memberListOptions) run(ctx context.Context) (err error) {
 		unknown = unknown || one.Shape.Voters == 0
 		all = append(all, one)
 		list.Items = append(list.Items, render.Object{Kind: "MemberList", Name: one.Cluster, Value: one})
-	}
-	if err := ctx.Err(); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	if err := o.print(all, list); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/maintain"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
 )
@@ -80,6 +81,35 @@ func leftToOwner(c discover.Cluster, what, how string) error {
 	}
 	return withHint(fmt.Errorf("%s looks after etcd %q: it is not for us to %s it", owner.Kind, c.Name, what),
 		how, "to do it all the same: --override-owner")
+}
+
+// observe looks at a cluster's members; where none answers it says why, if that is known.
+func (t *target) observe(ctx context.Context, r *reach) (etcd.Overview, error) {
+	overview := etcd.Observe(ctx, r.sources, t.timeout)
+	if err := ctx.Err(); err != nil {
+		return overview, err
+	}
+	if err := r.refused.explain(ctx); err != nil && !answersAny(overview) {
+		return overview, err
+	}
+	return overview, nil
+}
+
+// observeEach looks at the members of every cluster that is meant.
+func (t *target) observeEach(ctx context.Context, seen func(*reach, etcd.Overview)) (err error) {
+	reached, err := t.readers(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeAll(reached)) }()
+	for _, r := range reached {
+		overview, err := t.observe(ctx, r)
+		if err != nil {
+			return err
+		}
+		seen(r, overview)
+	}
+	return nil
 }
 
 // place names the cluster for a question.
