@@ -64,15 +64,7 @@ func writeCommands(b *strings.Builder, c *cobra.Command) {
 // writeFlags tells a command's own flags from those about the target and those that
 // every command has.
 func writeFlags(b *strings.Builder, c *cobra.Command) {
-	own := pflag.NewFlagSet("own", pflag.ContinueOnError)
-	target := pflag.NewFlagSet("target", pflag.ContinueOnError)
-	c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
-		if _, about := f.Annotations[targetGroup]; about {
-			target.AddFlag(f)
-		} else if f.Name != "help" {
-			own.AddFlag(f)
-		}
-	})
+	own, target := flagsOf(c)
 	for _, section := range []struct {
 		title string
 		flags *pflag.FlagSet
@@ -85,4 +77,18 @@ func writeFlags(b *strings.Builder, c *cobra.Command) {
 			fmt.Fprintf(b, "\n%s:\n%s", section.title, usages)
 		}
 	}
+}
+
+// flagsOf are a command's own flags, and those about the target.
+func flagsOf(c *cobra.Command) (own, target *pflag.FlagSet) {
+	own = pflag.NewFlagSet("own", pflag.ContinueOnError)
+	target = pflag.NewFlagSet("target", pflag.ContinueOnError)
+	c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+		if _, about := f.Annotations[targetGroup]; about {
+			target.AddFlag(f)
+		} else if f.Name != "help" {
+			own.AddFlag(f)
+		}
+	})
+	return own, target
 }
