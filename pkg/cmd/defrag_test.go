@@ -32,6 +32,8 @@ func TestUpkeepUsage(t *testing.T) {
 		want string
 	}{
 		{"defrag --min-free much", `--min-free "much" is no size like 1GiB`},
+		{"defrag --min-free inf", `--min-free "inf" is no size like 1GiB`},
+		{"defrag --min-free NaN", `--min-free "NaN" is no size like 1GiB`},
 		{"defrag --min-fragmentation 200%", "--min-fragmentation"},
 		{"defrag --min-quota-usage x", "--min-quota-usage"},
 		{"defrag --disk-speed 0", `--disk-speed "0" is no size like 200MiB`},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
@@ -22,6 +23,19 @@ type callError struct {
 func (e *callError) Error() string              { return e.reason.Error() }
 func (e *callError) Unwrap() []error            { return []error{e.reason, rpctypes.Error(e.call.Err())} }
 func (e *callError) GRPCStatus() *status.Status { return e.call }
+
+// Unanswered tells that no answer came to the call that gave err: whether the member carried it
+// out, or is still at it, is not known.
+func Unanswered(err error) bool {
+	var call *callError
+	if !errors.As(err, &call) {
+		return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+	}
+	if errors.As(rpctypes.Error(call.call.Err()), new(rpctypes.EtcdError)) {
+		return false
+	}
+	return slices.Contains([]codes.Code{codes.Unavailable, codes.DeadlineExceeded, codes.Canceled}, call.call.Code())
+}
 
 // explain turns err, of a call that began at mark, into a callError.
 func (l *link) explain(ctx context.Context, mark uint64, err error) error {

@@ -19,6 +19,8 @@ type DefragRun struct {
 	Settle time.Duration
 	// Busy tells what a member must not be disturbed in; asked right before its turn. May be nil.
 	Busy func(ctx context.Context, id etcd.ID) []string
+	// longest is how long a member may take at the least before it is left in its turn; default 1m.
+	longest time.Duration
 	// OnEvent is told what happens; may be nil.
 	OnEvent func(DefragEvent)
 }
@@ -36,6 +38,7 @@ const (
 	eachPoll             = 200 * time.Millisecond
 	defaultTimeout       = 5 * time.Second
 	defaultHealthy       = time.Minute
+	defaultLongest       = time.Minute
 )
 
 // DefragEvent is told while a plan runs.
@@ -89,6 +92,9 @@ func Defrag(ctx context.Context, members Members, plan DefragPlan, run DefragRun
 	if run.Healthy <= 0 {
 		run.Healthy = defaultHealthy
 	}
+	if run.longest <= 0 {
+		run.longest = defaultLongest
+	}
 	d := &defrag{DefragRun: run, members: members, plan: plan, leader: plan.Leader}
 	d.report.Members = []DefragResult{}
 	began := time.Now()
@@ -110,6 +116,7 @@ type defrag struct {
 	plan    DefragPlan
 	leader  etcd.ID // as it must be
 	report  DefragReport
+	note    string  // where it stands with the member that it ended at
 	speed   float64 // bytes a second that the slowest member so far made; 0: none had its turn
 }
 
@@ -132,12 +139,13 @@ func describe(step DefragStep) string {
 // stands is where it stands when step i could not be finished.
 func (d *defrag) stands(i int) string {
 	text := fmt.Sprintf("%d of %d members are defragmented", len(d.report.Members), count(d.plan.Steps, ActionDefrag))
-	if name := d.nameOf(d.leader); d.report.Moved && name != "" {
-		text += ", the leader is " + name
+	if d.report.Moved {
+		text += ", the leader is " + d.report.Leader
 	}
-	if step := d.plan.Steps[i]; d.had(step) {
-		text += fmt.Sprintf("; %s was not seen well after that", step.Member)
-	} else {
+	switch step := d.plan.Steps[i]; {
+	case d.note != "":
+		text += "; " + d.note
+	case !d.had(step):
 		text += "; not done: " + describe(step)
 	}
 	if left := len(d.plan.Steps) - i - 1; left > 0 {
@@ -158,16 +166,4 @@ func count(steps []DefragStep, action Action) (n int) {
 		}
 	}
 	return n
-}
-
-func (d *defrag) nameOf(id etcd.ID) string {
-	for _, step := range d.plan.Steps {
-		switch id {
-		case step.ID:
-			return step.Member
-		case step.ToID:
-			return step.To
-		}
-	}
-	return ""
 }

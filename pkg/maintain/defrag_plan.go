@@ -80,6 +80,8 @@ func (p *planner) choose() {
 		switch {
 		case view.Member == nil:
 			p.skip(view, "it is in no member list")
+		case p.planned(view.ID()):
+			p.skip(view, "it is a member that is there already, by another way")
 		case isLearner(view):
 			p.skip(view, "etcd does not defragment learners")
 		case view.Status == nil: // refused already
@@ -107,6 +109,10 @@ func (p *planner) choose() {
 		}
 		return cmp.Compare(b.Fragmentation, a.Fragmentation)
 	})
+}
+
+func (p *planner) planned(id etcd.ID) bool {
+	return slices.ContainsFunc(p.plan.Steps, func(s DefragStep) bool { return s.ID == id })
 }
 
 func toInt(b bool) int {
@@ -250,5 +256,5 @@ func memberIDs(overview etcd.Overview) (ids []etcd.ID) {
 		}
 	}
 	slices.Sort(ids)
-	return ids
+	return slices.Compact(ids) // one may be reached by two ways
 }

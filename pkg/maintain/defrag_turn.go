@@ -45,12 +45,12 @@ func (d *defrag) asPlanned(overview etcd.Overview) error {
 		return err
 	}
 	if !slices.Equal(memberIDs(overview), d.plan.Members) {
-		return fmt.Errorf("%w: its members are others than when the plan was made", ErrUnready)
+		return fmt.Errorf("%w: its members are others than when the plan was made", errChanged)
 	}
 	leader, _ := leaderOf(overview)
 	d.report.Leader = nameOf(leader)
 	if leader.ID() != d.leader {
-		return fmt.Errorf("%w: the leader has changed to %s", ErrUnready, nameOf(leader))
+		return fmt.Errorf("%w: the leader has changed to %s", errChanged, nameOf(leader))
 	}
 	return nil
 }
@@ -80,21 +80,26 @@ func (d *defrag) one(ctx context.Context, i int, step DefragStep, overview etcd.
 		<-told
 	}
 	d.report.LongestStall = max(d.report.LongestStall, result.Stall)
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("no answer after %s; it is still at it, and can't be stopped: %w", result.Pause.Round(time.Second), err)
-	case err != nil:
+	if etcd.Unanswered(err) {
+		d.note = step.Member + " may be, or may still be at it"
+		return fmt.Errorf("no answer after %s; it may still be at it, and can't be stopped: %w", result.Pause.Round(time.Second), err)
+	}
+	if err != nil {
 		return err
 	}
 	d.tell(PhaseWaits, i, nil)
-	after, err := d.await(context.WithoutCancel(ctx), d.asPlanned)
+	after, err := d.await(context.WithoutCancel(ctx), d.asPlanned, errChanged)
 	if now, ok := find(after, step.ID); ok && now.Status != nil {
 		result.After = now.Status.DBSize
 		result.Reclaimed = result.Before - result.After
 		d.report.Reclaimed += result.Reclaimed
 	}
 	d.report.Members = append(d.report.Members, result)
-	if err != nil {
+	switch {
+	case errors.Is(err, errChanged):
+		return fmt.Errorf("it is done: %w", err)
+	case err != nil:
+		d.note = step.Member + " was not seen well after that"
 		return fmt.Errorf("it is done, but not well again after %s: %w", d.Healthy, err)
 	}
 	d.measured(step, result.Pause)
@@ -135,7 +140,7 @@ func (d *defrag) measured(step DefragStep, pause time.Duration) {
 
 // rewrite is the pause, seen from another member.
 func (d *defrag) rewrite(ctx context.Context, client, other *etcd.Client, step DefragStep, result *DefragResult) error {
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(time.Minute, 3*step.reckon(10<<20), 3*step.Pause))
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(d.longest, 3*step.reckon(10<<20), 3*step.Pause))
 	defer cancel()
 	watch := watchThrough(bounded, other, d.Timeout)
 	began := time.Now()
@@ -157,15 +162,16 @@ func (d *defrag) settle(ctx context.Context, i int) error {
 	return nil
 }
 
-// await looks until all is as want wants it, for at most Healthy.
-func (d *defrag) await(ctx context.Context, want func(etcd.Overview) error) (etcd.Overview, error) {
+// await looks until all is as want wants it, for at most Healthy. A final error of it is waited
+// out by nobody; nil: none is.
+func (d *defrag) await(ctx context.Context, want func(etcd.Overview) error, final error) (etcd.Overview, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.Healthy)
 	defer cancel()
 	var last error
 	for {
 		overview := etcd.Observe(ctx, d.members.Sources, d.Timeout)
-		if err := want(overview); err == nil {
-			return overview, nil
+		if err := want(overview); err == nil || final != nil && errors.Is(err, final) {
+			return overview, err
 		} else if ctx.Err() == nil {
 			last = err
 		}
@@ -183,7 +189,8 @@ func interrupted(ctx context.Context) error {
 	return nil
 }
 
-// move hands the leadership over, if the leader itself holds the other for in step.
+// move hands the leadership over, if the leader itself holds the other for in step. Once begun
+// it is not called off: else nobody would know who leads.
 func (d *defrag) move(ctx context.Context, overview etcd.Overview, step DefragStep) error {
 	view, _ := find(overview, step.ID)
 	client := d.members.client(view)
@@ -193,13 +200,14 @@ func (d *defrag) move(ctx context.Context, overview etcd.Overview, step DefragSt
 	if state := raftState(ctx, client, step.ToID, d.Timeout); state != "" && state != "StateReplicate" {
 		return fmt.Errorf("%w: to the leader, %s is in %s", ErrUnready, step.To, state)
 	}
+	ctx = context.WithoutCancel(ctx)
 	bounded, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()
 	if err := client.MoveLeader(bounded, step.ToID); err != nil {
 		return err
 	}
 	d.leader = step.ToID
-	_, err := d.await(ctx, d.asPlanned)
+	_, err := d.await(ctx, d.asPlanned, nil)
 	d.report.Moved = err == nil
 	return err
 }
@@ -223,7 +231,7 @@ func (d *defrag) disarm(ctx context.Context, overview etcd.Overview) error {
 	if refusal := full(overview); refusal != nil {
 		return fmt.Errorf("%w: %s; %s", ErrFull, refusal.Reason, refusal.Instead)
 	}
-	done, err := disarmAll(ctx, d.members, overview, alarmsOf(overview, NoSpace), d.Timeout)
+	done, err := disarmAll(context.WithoutCancel(ctx), d.members, overview, alarmsOf(overview, NoSpace), d.Timeout)
 	d.report.Disarmed = done
 	return err
 }

@@ -25,6 +25,8 @@ var (
 	ErrFull = errors.New("NOSPACE stays")
 	// ErrNoClock: nothing in the key space tells when a revision was.
 	ErrNoClock = errors.New("what revision it was then is not known")
+	// errChanged: nothing is wrong with the cluster, but it is another.
+	errChanged = fmt.Errorf("%w", ErrUnready)
 )
 
 // The alarms that etcd knows (etcd api/etcdserverpb AlarmType).
@@ -119,7 +121,7 @@ func leaderOf(overview etcd.Overview) (leader etcd.MemberView, ok bool) {
 		if !view.Leads() {
 			continue
 		}
-		if ok && leader.Status.RaftTerm == view.Status.RaftTerm {
+		if ok && leader.Status.RaftTerm == view.Status.RaftTerm && leader.ID() != view.ID() {
 			return etcd.MemberView{}, false
 		}
 		if !ok || view.Status.RaftTerm > leader.Status.RaftTerm {
@@ -142,8 +144,9 @@ func find(overview etcd.Overview, id etcd.ID) (etcd.MemberView, bool) {
 func alarmsOf(overview etcd.Overview, kind string) []etcd.Alarm {
 	var alarms []etcd.Alarm
 	for _, view := range overview.Members {
-		if slices.Contains(view.Alarms, kind) {
-			alarms = append(alarms, etcd.Alarm{MemberID: view.ID(), Type: kind})
+		alarm := etcd.Alarm{MemberID: view.ID(), Type: kind}
+		if slices.Contains(view.Alarms, kind) && !slices.Contains(alarms, alarm) {
+			alarms = append(alarms, alarm)
 		}
 	}
 	for _, alarm := range overview.Alarms {
@@ -172,9 +175,6 @@ func unwell(overview etcd.Overview) (refusals []Refusal) {
 	if has := overview.Verdict.HasQuorum; has == nil || !*has {
 		refuse("kubectl etcd status", "there is no quorum, or none was seen")
 	}
-	if _, ok := leaderOf(overview); !ok {
-		refuse("kubectl etcd status", "no member, or more than one, calls itself the leader")
-	}
 	for _, view := range overview.Members {
 		switch name := nameOf(view); {
 		case view.Member == nil: // a pod in no list: no part of the quorum
@@ -182,12 +182,24 @@ func unwell(overview etcd.Overview) (refusals []Refusal) {
 			refuse("wait until it is in step, or remove it", "learner %s is not in step with the leader%s", name, because(view))
 		case isLearner(view):
 		case !view.Healthy:
-			refuse("kubectl etcd status", "%s is not healthy%s", name, because(view))
+			refuse(seenBy(view), "%s is not healthy%s", name, because(view))
 		case !inStep(view):
 			refuse("wait until it has caught up: kubectl etcd status", "%s is %d entries behind or more", name, maxGap)
 		}
 	}
+	if _, ok := leaderOf(overview); !ok { // which may be one of those
+		refuse("kubectl etcd status", "of the members that answer none, or more than one, calls itself the leader")
+	}
 	return refusals
+}
+
+// seenBy is what shows more of a member that is not healthy; one that there is no way to must be
+// named first.
+func seenBy(view etcd.MemberView) string {
+	if view.Source != "" || len(view.Member.ClientURLs) == 0 {
+		return "kubectl etcd status"
+	}
+	return "name every member, it too: --endpoints …," + view.Member.ClientURLs[0]
 }
 
 func because(view etcd.MemberView) string {
