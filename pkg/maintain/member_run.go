@@ -98,7 +98,7 @@ func (c *memberChange) turn(ctx context.Context, i int, step MemberStep) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := errors.Join(c.asPlanned(overview), asError(again(overview, step))); err != nil {
+	if err := errors.Join(c.asPlanned(overview), asError(c.refusals(overview, i))); err != nil {
 		return err
 	}
 	c.known = listOf(overview)
@@ -120,10 +120,24 @@ func (c *memberChange) turn(ctx context.Context, i int, step MemberStep) error {
 	return err
 }
 
+// refusals are why step i must not be done any more; what comes after a change of leadership is what
+// that is for.
+func (c *memberChange) refusals(overview etcd.Overview, i int) []Refusal {
+	refusals := again(overview, c.plan.Steps[i])
+	if c.plan.Steps[i].Action == ActionMove && i+1 < len(c.plan.Steps) {
+		refusals = append(refusals, again(overview, c.plan.Steps[i+1])...)
+	}
+	return refusals
+}
+
 // again plans a step by what is seen now: why it must not be done any more.
 func again(overview etcd.Overview, step MemberStep) []Refusal {
 	p := newMemberPlanner(overview)
 	switch view, ok := find(overview, step.ID); {
+	case step.Action == ActionMove:
+		if to, ok := find(overview, step.ToID); !ok || !fitToLead(to) {
+			p.refuse("kubectl etcd status", "%s is no healthy voter in step with the others any more%s", step.To, because(to))
+		}
 	case step.Action == ActionAdd:
 		p.add(NewMember{Name: step.Member, PeerURLs: step.PeerURLs, Voter: !step.Learner})
 	case step.Action == ActionRemove && ok && view.Member != nil:

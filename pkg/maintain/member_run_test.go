@@ -150,6 +150,20 @@ func TestMoveLeadership(t *testing.T) {
 	}
 }
 
+// The leadership is not moved to one that has died since the plan was made.
+func TestSuccessorDiedMeanwhile(t *testing.T) {
+	c := etcdtest.Start(t, 3, etcdtest.Options{Plain: true})
+	m := membersOf(c)
+	to := c.Members[c.Follower()]
+	view := found(t, look(t, m), to.Name)
+	plan := PlanMove(look(t, m), &view)
+	to.Stop()
+	report, err := ChangeMembers(t.Context(), m, plan, MemberRun{Timeout: patience})
+	if !errors.Is(err, ErrUnready) || len(report.Done) != 0 || !strings.Contains(err.Error(), "is no healthy voter") {
+		t.Errorf("%+v: %v", report, err)
+	}
+}
+
 // What has changed since the plan was made ends it before anything is done.
 func TestMembersChangedMeanwhile(t *testing.T) {
 	for name, meanwhile := range map[string]func(c *etcdtest.Cluster, m Members){
