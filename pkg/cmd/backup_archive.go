@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -103,7 +104,7 @@ func parseBytes(text string) (int64, error) {
 		"Ki": 1 << 10, "KiB": 1 << 10, "Mi": 1 << 20, "MiB": 1 << 20, "Gi": 1 << 30, "GiB": 1 << 30, "Ti": 1 << 40, "TiB": 1 << 40,
 	}[unit]
 	value, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-	if err != nil || !ok || value < 0 {
+	if err != nil || !ok || !(value >= 0 && value*factor < math.MaxInt64) {
 		return 0, fmt.Errorf("%q is no size like 1GiB", text)
 	}
 	return int64(value * factor), nil
