@@ -25,7 +25,7 @@ const compactExample = `  # Forget all history but that of the last five minutes
   kubectl etcd compact --keep 5m --yes --cacert ca.crt --cert client.crt --key client.key
 
   # Up to a revision, and wait until the database is done with it
-  kubectl etcd compact --revision 12345 --physical --dry-run --cacert ca.crt --cert client.crt --key client.key`
+  kubectl etcd compact --revision 123456789 --physical --dry-run --cacert ca.crt --cert client.crt --key client.key`
 
 const compactLong = `Makes etcd forget the history before a revision. What it held becomes free in the members'
 databases; kubectl etcd defrag gives it back to the disk. Kubernetes' API servers compact every

@@ -15,6 +15,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/maintain"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/runbook"
 )
 
@@ -297,7 +298,7 @@ func (o *memberChange) join(r *reach, done *membership, node string) {
 		j.Promote = o.command("member", "promote", added.ID.String(), "--yes")
 	}
 	done.Environment, done.Promote = j.Environment(), j.Promote
-	layout := running{cluster: r.cluster}.layout()
+	layout := layoutFor(r.cluster, added.PeerURLs)
 	if layout == nil || logsApart(r.cluster) {
 		return
 	}
@@ -306,6 +307,21 @@ func (o *memberChange) join(r *reach, done *membership, node string) {
 	if r.cluster.Distro == "kubeadm" && r.cluster.Name == "main" {
 		done.Machine = kubeadmJoin()
 	}
+}
+
+// layoutFor is how the node keeps etcd whose pod has these peer URLs, whatever else runs there;
+// where there is no such pod, as all nodes do.
+func layoutFor(c discover.Cluster, peers []string) *restore.StepOptions {
+	own := discover.Cluster{}
+	for _, pod := range c.Pods {
+		if slices.Equal(pod.PeerURLs, peers) {
+			own.Pods = append(own.Pods, pod)
+		}
+	}
+	if len(own.Pods) == 0 {
+		own = c
+	}
+	return running{cluster: own}.layout()
 }
 
 // logsApart: a member's log is not in its data directory, and would have to be put aside as well.

@@ -175,3 +175,21 @@ func TestAgentDefragUsage(t *testing.T) {
 		}
 	}
 }
+
+// Another etcd on the node, or a pod of one that is going, does not hide how the lost one is kept.
+func TestLayoutFor(t *testing.T) {
+	pod := func(name, dir, peer string) discover.Pod {
+		return discover.Pod{Name: name, Manifest: name, DataDir: dir, MetricsPort: 2381, PeerURLs: []string{peer}}
+	}
+	c := discover.Cluster{Pods: []discover.Pod{pod("etcd", "/var/lib/etcd", "https://a"), pod("etcd-twin", "/var/lib/etcd-twin", "https://b")}}
+	if got := layoutFor(c, []string{"https://a"}); got == nil || got.DataDir != "/var/lib/etcd" || got.Manifest != "etcd" {
+		t.Errorf("of the lost one: %+v", got)
+	}
+	if got := layoutFor(c, []string{"https://c"}); got != nil {
+		t.Errorf("of one that no pod is of, where they differ: %+v", got)
+	}
+	c.Pods = c.Pods[:1]
+	if got := layoutFor(c, []string{"https://c"}); got == nil || got.Manifest != "etcd" {
+		t.Errorf("of one that no pod is of, where all are alike: %+v", got)
+	}
+}

@@ -101,7 +101,7 @@ var exampleRuns = map[string]exampleRun{
 	"kubectl etcd defrag --dry-run --min-free 1GiB --min-fragmentation 30% -o json":                                 {says: `"kind": "Defragmentation"`},
 	"kubectl etcd compact --keep 5m --dry-run --cacert ca.crt --cert client.crt --key client.key":                   {says: "compact", age: 7 * time.Minute},
 	"kubectl etcd compact --keep 5m --yes --cacert ca.crt --cert client.crt --key client.key":                       {says: "compact", age: 7 * time.Minute},
-	"kubectl etcd compact --revision 12345 --physical --dry-run --cacert ca.crt --cert client.crt --key client.key": {exit: 1}, // it ends before
+	"kubectl etcd compact --revision 123456789 --physical --dry-run --cacert ca.crt --cert client.crt --key client.key": {exit: 1}, // it ends before
 	"kubectl etcd alarm list":             {says: "no alarm is raised"},
 	"kubectl etcd alarm disarm --dry-run": {says: "no alarm is to be disarmed"},
 	"kubectl etcd alarm disarm --yes --cacert ca.crt --cert client.crt --key client.key": {says: "no alarm is to be disarmed"},
