@@ -92,15 +92,15 @@ var exampleRuns = map[string]exampleRun{
 		says: "plan: restore revision", then: "test ! -e restored"},
 	"kubectl etcd restore --archive archive --identity archive-key.txt --to-time -15m --out-dir restored": {
 		then: "test -f restored/node1/member/snap/db"},
-	"kubectl etcd backups --archive archive":                                                                        {says: "every moment from revision"},
-	"kubectl etcd verify --archive archive --identity archive-key.txt --deep":                                       {says: "is whole"},
-	"kubectl etcd prune --archive archive --keep-within 48h --keep-daily 14 --yes":                                  {says: "nothing to prune"},
-	"kubectl etcd defrag --dry-run":                                                                                 {says: "3 members"},
-	"kubectl etcd defrag --cacert ca.crt --cert client.crt --key client.key":                                        {exit: 2, says: "plan: defragment 3 members"}, // nobody can be asked
-	"kubectl etcd defrag --auto --yes --archive archive":                                                            {env: certificatesInEnv, says: "nothing needs to be defragmented"},
-	"kubectl etcd defrag --dry-run --min-free 1GiB --min-fragmentation 30% -o json":                                 {says: `"kind": "Defragmentation"`},
-	"kubectl etcd compact --keep 5m --dry-run --cacert ca.crt --cert client.crt --key client.key":                   {says: "compact", age: 7 * time.Minute},
-	"kubectl etcd compact --keep 5m --yes --cacert ca.crt --cert client.crt --key client.key":                       {says: "compact", age: 7 * time.Minute},
+	"kubectl etcd backups --archive archive":                                                                            {says: "every moment from revision"},
+	"kubectl etcd verify --archive archive --identity archive-key.txt --deep":                                           {says: "is whole"},
+	"kubectl etcd prune --archive archive --keep-within 48h --keep-daily 14 --yes":                                      {says: "nothing to prune"},
+	"kubectl etcd defrag --dry-run":                                                                                     {says: "3 members"},
+	"kubectl etcd defrag --cacert ca.crt --cert client.crt --key client.key":                                            {exit: 2, says: "plan: defragment 3 members"}, // nobody can be asked
+	"kubectl etcd defrag --auto --yes --archive archive":                                                                {env: certificatesInEnv, says: "nothing needs to be defragmented"},
+	"kubectl etcd defrag --dry-run --min-free 1GiB --min-fragmentation 30% -o json":                                     {says: `"kind": "Defragmentation"`},
+	"kubectl etcd compact --keep 5m --dry-run --cacert ca.crt --cert client.crt --key client.key":                       {says: "compact", age: 7 * time.Minute},
+	"kubectl etcd compact --keep 5m --yes --cacert ca.crt --cert client.crt --key client.key":                           {says: "compact", age: 7 * time.Minute},
 	"kubectl etcd compact --revision 123456789 --physical --dry-run --cacert ca.crt --cert client.crt --key client.key": {exit: 1}, // it ends before
 	"kubectl etcd alarm list":             {says: "no alarm is raised"},
 	"kubectl etcd alarm disarm --dry-run": {says: "no alarm is to be disarmed"},
