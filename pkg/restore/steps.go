@@ -252,10 +252,12 @@ func (w walk) healthy() runbook.Step {
 	}
 }
 
+// discard leaves the folder for manifests where something else lies in it: a member that was
+// replaced has its manifest of before there.
 func (w walk) discard() runbook.Step {
 	return w.everywhere(runbook.Step{
 		ID: "discard", Title: "Later, when all is well for good: delete the old data", Later: true,
-		Commands: []string{"rm -rf " + runbook.Quote(w.old), fmt.Sprintf("test ! -e %[1]s || rmdir %[1]s", runbook.Quote(w.held))},
+		Commands: []string{"rm -rf " + runbook.Quote(w.old), fmt.Sprintf("test ! -e %[1]s || rmdir --ignore-fail-on-non-empty %[1]s", runbook.Quote(w.held))},
 	})
 }
 

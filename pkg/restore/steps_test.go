@@ -188,6 +188,23 @@ func TestNextStepsMoveTheFiles(t *testing.T) {
 	}
 }
 
+// A member that was replaced has its manifest of before in the folder, and keeps it.
+func TestDiscardKeepsWhatIsNotItsOwn(t *testing.T) {
+	root := t.TempDir()
+	held := filepath.Join(root, "manifests.held")
+	if err := os.Mkdir(held, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(held, "etcd.before-ab"), []byte("etcd"))
+	w := walk{held: held, old: filepath.Join(root, "member.old"), nodes: []string{"node0"}}
+	for _, c := range w.discard().Commands {
+		shell(t, c)
+	}
+	if got := list(t, held); !slices.Equal(got, []string{"etcd.before-ab"}) {
+		t.Errorf("the folder holds %v", got)
+	}
+}
+
 // startHealth starts an etcd that answers /health by plain HTTP, as kubeadm's do.
 func startHealth(t *testing.T) string {
 	t.Helper()
