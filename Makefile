@@ -10,7 +10,7 @@ NODES   ?= 3
 TESTCLUSTER = bin/testcluster
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-unit test-e2e test-azure soak lint bench demo clean image test-cluster-tool cluster cluster-kubeconfig cluster-certs cluster-shell cluster-down cluster-load cluster-line
+.PHONY: help build test test-unit test-e2e test-release test-azure soak release lint bench demo clean image test-cluster-tool cluster cluster-kubeconfig cluster-certs cluster-shell cluster-down cluster-load cluster-line
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,10 +18,10 @@ help: ## this list
 demo: build test-cluster-tool ## the main job on a real cluster: status, backup, a mistake, the restore
 	@test/demo/demo.sh
 
-test: test-unit test-e2e ## everything; needs root on Linux for its own clusters
+test: test-unit test-release test-e2e ## everything; needs root on Linux for its own clusters
 
 test-unit: ## what needs no cluster
-	go vet -tags e2e,azurite ./...
+	go vet -tags e2e,azurite,release ./...
 	go test -race -timeout 20m ./...
 	cd test/image && go vet ./... && go test ./...
 	cd test/k9s && go vet ./... && go test ./...
@@ -38,23 +38,34 @@ soak: ## random work on real etcds, captured, restored and compared (SEEDS=200)
 	SEEDS=$(SEEDS) go test -race -count=1 -timeout 6h -v -run TestRandomWork ./test/property
 
 lint: ## golangci-lint, pinned in test/lint
-	go tool -modfile=test/lint/go.mod golangci-lint run --build-tags e2e,azurite ./...
+	go tool -modfile=test/lint/go.mod golangci-lint run --build-tags e2e,azurite,release ./...
 
 bench: build test-cluster-tool ## the binary's size and start, and against kubectl port-forward and etcdctl, in one run, as ratios
 	go run ./test/bench
 
 clean: ## what make made here; the cache of built binaries stays
-	rm -rf bin
+	rm -rf bin dist
 
 build: ## bin/kubectl-etcd
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/kubectl-etcd ./cmd/kubectl-etcd
 
 IMAGE ?= kubectl-etcd.dev/kubectl-etcd:$(VERSION)
+IMAGE_TAR ?= bin/image.tar
 
 # The binaries in it need no digest of the image: it is the caller who names it.
 image: ## bin/image.tar, for amd64 and arm64: what --relay-image names (IMAGE=name:tag)
 	for arch in amd64 arm64; do GOOS=linux GOARCH=$$arch CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/linux-$$arch/kubectl-etcd ./cmd/kubectl-etcd || exit; done
-	cd test/image && go run . -name '$(IMAGE)' -out ../../bin/image.tar linux/amd64=../../bin/linux-amd64/kubectl-etcd linux/arm64=../../bin/linux-arm64/kubectl-etcd
+	cd test/image && go run . -name '$(IMAGE)' -out '$(abspath $(IMAGE_TAR))' linux/amd64=../../bin/linux-amd64/kubectl-etcd linux/arm64=../../bin/linux-arm64/kubectl-etcd
+
+# A commit without a tag of its own is v0.0.0-gCOMMIT: krew and goreleaser want a semantic version.
+RELEASE ?= $(if $(filter v%,$(VERSION)),$(VERSION),v0.0.0-g$(VERSION))
+RELEASE_IMAGE ?= kubectl-etcd.dev/kubectl-etcd
+
+release: ## dist: archives for krew, SBOMs, checksums, the image, krew's manifest (VERSION=v1.2.3, RELEASE_IMAGE=registry/name); publishes nothing
+	@test/release/release.sh '$(RELEASE)' '$(RELEASE_IMAGE)'
+
+test-release: ## make release, and what it made: krew installs, upgrades and removes it, for every platform
+	go test -tags release -count=1 -timeout 60m ./test/release/...
 
 # go build is its own judge of what is up to date.
 test-cluster-tool:

@@ -37,6 +37,7 @@ func (o *defragOptions) facts(ctx context.Context, r *reach) maintain.DefragFact
 			f.Around[view.Status.MemberID] = around
 		})
 	}
+	f.Locked = maintain.LockedFor(ctx, r.members(), f.Overview, o.timeout)
 	asked.Wait()
 	f.At = o.now()
 	return f

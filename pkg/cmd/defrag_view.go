@@ -100,6 +100,9 @@ func viewDefragReport(s *render.Screen, done defragmentation) {
 	if r.Moved {
 		s.Item("the leader is now "+r.Leader, render.Plain)
 	}
+	if r.Unlocked != "" {
+		s.Item(r.Unlocked, render.Plain)
+	}
 	for _, alarm := range r.Disarmed {
 		s.Item(fmt.Sprintf("disarmed %s of %s", alarm.Type, alarm.MemberID), render.Plain)
 	}

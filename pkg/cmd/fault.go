@@ -160,6 +160,7 @@ func plainHints(err error) []string {
 		{capture.ErrHidden, "give a user that may read every key: root, or none where auth is off; --etcd-user"},
 		{maintain.ErrUnready, "see what is wrong: kubectl etcd status; what mends it: kubectl etcd health"},
 		{maintain.ErrNoMember, "see who is a member: kubectl etcd member list"},
+		{maintain.ErrLocked, "wait for its end; a run that was killed keeps others away for at most 2m"},
 		{maintain.ErrFull, "see what comes first: kubectl etcd alarm disarm --dry-run"},
 		{maintain.ErrNoClock, "say it yourself: --revision N; what it is now: kubectl etcd status -o wide"},
 		{segment.ErrVersion, "a newer kubectl etcd wrote it; update this one: kubectl krew upgrade etcd"},

@@ -33,7 +33,7 @@ var sentinels = map[string]error{
 	"etcd.ErrNoPage":            etcd.ErrNoPage, "etcd.ErrIncomplete": etcd.ErrIncomplete, "etcd.ErrHashMismatch": etcd.ErrHashMismatch,
 	"etcd.ErrServerName": etcd.ErrServerName, "etcd.ErrUntrusted": etcd.ErrUntrusted, "etcd.ErrExpired": etcd.ErrExpired,
 	"etcd.ErrClientCert": etcd.ErrClientCert, "etcd.ErrPermission": etcd.ErrPermission, "etcd.ErrLogin": etcd.ErrLogin,
-	"maintain.ErrUnready": maintain.ErrUnready, "maintain.ErrFull": maintain.ErrFull, "maintain.ErrNoClock": maintain.ErrNoClock, "maintain.ErrNoMember": maintain.ErrNoMember,
+	"maintain.ErrUnready": maintain.ErrUnready, "maintain.ErrFull": maintain.ErrFull, "maintain.ErrLocked": maintain.ErrLocked, "maintain.ErrNoClock": maintain.ErrNoClock, "maintain.ErrNoMember": maintain.ErrNoMember,
 	"relay.ErrForeign": relay.ErrForeign, "relay.ErrTarget": relay.ErrTarget, "relay.ErrMember": relay.ErrMember,
 	"relay.ErrNotStarted": relay.ErrNotStarted, "relay.ErrClosed": relay.ErrClosed,
 	"restore.ErrNotSnapshot": restore.ErrNotSnapshot, "restore.ErrDamaged": restore.ErrDamaged, "restore.ErrExists": restore.ErrExists,

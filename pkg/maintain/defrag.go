@@ -21,6 +21,7 @@ type DefragRun struct {
 	Busy func(ctx context.Context, id etcd.ID) []string
 	// longest is how long a member may take at the least before it is left in its turn; default 1m.
 	longest time.Duration
+	renewal time.Duration // of the lock; default 20s
 	// OnEvent is told what happens; may be nil.
 	OnEvent func(DefragEvent)
 }
@@ -73,13 +74,14 @@ type DefragReport struct {
 	Leader       string        `json:"leader"` // at the end, as far as it is known
 	Moved        bool          `json:"leaderMoved"`
 	Disarmed     []etcd.Alarm  `json:"disarmed,omitempty"`
+	Unlocked     string        `json:"unlocked,omitempty"` // why another run could have begun meanwhile
 	Duration     time.Duration `json:"duration"`
 	Done         bool          `json:"done"`
 	// Stands is where it stands when it was not done.
 	Stands string `json:"stands,omitempty"`
 }
 
-// Defrag runs a plan. The first thing that goes wrong ends it, between two members: the report
+// Defrag runs a plan, and keeps other runs away from the cluster meanwhile. The first thing that goes wrong ends it, between two members: the report
 // says where it stands. When ctx ends it is the same, but for the member whose turn it is: that
 // is waited for, for etcd can't be stopped in it.
 func Defrag(ctx context.Context, members Members, plan DefragPlan, run DefragRun) (DefragReport, error) {
@@ -95,9 +97,13 @@ func Defrag(ctx context.Context, members Members, plan DefragPlan, run DefragRun
 	if run.longest <= 0 {
 		run.longest = defaultLongest
 	}
+	if run.renewal <= 0 {
+		run.renewal = lockRenewal
+	}
 	d := &defrag{DefragRun: run, members: members, plan: plan, leader: plan.Leader}
 	d.report.Members = []DefragResult{}
 	began := time.Now()
+	defer func() { d.lock.free(ctx) }()
 	for i, step := range plan.Steps {
 		if err := d.turn(ctx, i, step); err != nil {
 			d.report.Duration = time.Since(began)
@@ -116,6 +122,7 @@ type defrag struct {
 	plan    DefragPlan
 	leader  etcd.ID // as it must be
 	report  DefragReport
+	lock    *lock   // nil: there is none
 	note    string  // where it stands with the member that it ended at
 	speed   float64 // bytes a second that the slowest member so far made; 0: none had its turn
 }

@@ -12,6 +12,7 @@ type DefragFacts struct {
 	Overview etcd.Overview
 	Around   map[etcd.ID]Around
 	Backup   Backup
+	Locked   time.Duration // for how long another run holds the lock still; 0: none does
 }
 
 // Around is what is known around a member. The zero value: nothing.

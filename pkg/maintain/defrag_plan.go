@@ -32,6 +32,7 @@ func PlanDefrag(facts DefragFacts, options DefragOptions) DefragPlan {
 	p.plan.Leader = leader.ID()
 	p.choose()
 	if !p.plan.Empty() {
+		p.locked()
 		p.margin()
 		for _, step := range p.plan.Steps {
 			p.judge(step)
@@ -44,6 +45,12 @@ func PlanDefrag(facts DefragFacts, options DefragOptions) DefragPlan {
 		p.plan.Refusals = nil // there is nothing to refuse
 	}
 	return p.plan
+}
+
+func (p *planner) locked() {
+	if left := p.facts.Locked; left > 0 {
+		p.refuse("wait for its end; a run that was killed keeps others away for at most 2m", "%s (its lock lasts %s)", ErrLocked, left.Round(time.Second))
+	}
 }
 
 type planner struct {

@@ -78,6 +78,9 @@ func TestPlanDefrag(t *testing.T) {
 	}{
 		{name: "followers by fragmentation, then the leader hands over", steps: "b c a>b a"},
 		{name: "by rule", options: byRule, steps: "b c a>b a"},
+		{name: "another run has the lock", steps: "b c a>b a", refuses: "another defragmentation is under way (its lock lasts 1m40s)", instead: "at most 2m", change: func(f *DefragFacts) {
+			f.Locked = 100 * time.Second
+		}},
 		{name: "who is not worth it is left out", options: byRule, steps: "b c", change: func(f *DefragFacts) {
 			f.Overview.Members[0].Status.DBSizeInUse = 300 * mib
 		}},

@@ -339,5 +339,8 @@ func TestDefragDisarms(t *testing.T) {
 	if err != nil || len(report.Disarmed) == 0 || !report.Done {
 		t.Fatalf("got %+v, %v", report, err)
 	}
+	if !strings.Contains(report.Unlocked, "no space for a lease") {
+		t.Errorf("without space it was locked, or it is not said: %q", report.Unlocked)
+	}
 	etcdtest.Put(t, c.Open(0).Raw(), "/again", "x")
 }

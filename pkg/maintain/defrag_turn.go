@@ -15,9 +15,17 @@ func (d *defrag) turn(ctx context.Context, i int, step DefragStep) error {
 	if err := d.settle(ctx, i); err != nil {
 		return err
 	}
+	if err := d.lock.held(); err != nil {
+		return err
+	}
 	overview, err := d.ready(ctx)
 	if err != nil {
 		return err
+	}
+	if i == 0 {
+		if d.lock, d.report.Unlocked, err = takeLock(ctx, d.members, overview, d.DefragRun); err != nil {
+			return err
+		}
 	}
 	d.tell(PhaseBegins, i, nil)
 	switch step.Action {

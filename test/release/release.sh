@@ -1,0 +1,33 @@
+#!/bin/bash
+# Builds into dist what a release consists of: the image for relay and agent, six archives
+# with the image's digest compiled in, SBOMs, checksums, and krew's manifest, validated.
+# It asks no server for anything once the modules are there, and publishes nothing.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+version=$1 image=$2
+if [[ ! $version =~ ^v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$ ]]; then
+	echo "release: VERSION=$version is not like v1.2.3" >&2
+	exit 2
+fi
+
+tools=$PWD/bin/tools
+tool() { # tool FOLDER PACKAGE: its go.mod pins the version
+	CGO_ENABLED=0 go build -modfile="test/release/$1/go.mod" -o "$tools/" "$2"
+}
+tool goreleaser github.com/goreleaser/goreleaser/v2
+tool sbom github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+tool krew sigs.k8s.io/krew/cmd/validate-krew-manifest
+
+tar=bin/kubectl-etcd_${version}_image.tar
+relay=$(make -s image VERSION="$version" IMAGE="$image:$version" IMAGE_TAR="$tar" RELAY_IMAGE=)
+echo "image: $relay"
+
+VERSION=$version RELAY_IMAGE=$relay IMAGE_TAR=$tar TOOLS=$tools GORELEASER_CURRENT_TAG=$version \
+	"$tools/goreleaser" release --snapshot --clean
+mv "$tar" dist/
+
+manifest=dist/krew/etcd.yaml # krew's index wants the file to have the plugin's name
+"$tools/validate-krew-manifest" -manifest "$manifest" -skip-install
+cp "$manifest" dist/krew-manifest.yaml
+(cd dist && sha256sum --check --quiet checksums.txt)
