@@ -26,11 +26,12 @@ type build struct {
 	EtcdClient string `json:"etcdClient"`
 	EtcdServer string `json:"etcdServer"` // the one that restore builds data directories with
 	Kubernetes string `json:"kubernetesClient"`
+	RelayImage string `json:"relayImage,omitempty"` // NAME@sha256:DIGEST, of relay and agent
 }
 
 // readBuild takes everything but a release's version from what the Go linker records.
 func readBuild() build {
-	b := build{Version: cmp.Or(version, "(devel)"), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	b := build{Version: cmp.Or(version, "(devel)"), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, RelayImage: relayImage}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b
@@ -83,6 +84,7 @@ func (s *session) printVersion(b build) error {
 		{binaryName, b.Version}, {"commit", commit}, {"committed", b.CommitTime},
 		{"go", fmt.Sprintf("%s %s", b.Go, b.Platform)},
 		{"etcd client", b.EtcdClient}, {"etcd server", b.EtcdServer}, {"client-go", b.Kubernetes},
+		{"relay image", b.RelayImage},
 	} {
 		if line[1] != "" {
 			screen.Line(render.Cell{Text: fmt.Sprintf("%-14s", line[0])}, render.Cell{Text: line[1]})
