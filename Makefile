@@ -10,7 +10,7 @@ NODES   ?= 3
 TESTCLUSTER = bin/testcluster
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-unit test-e2e test-release test-azure soak release lint bench demo clean image test-cluster-tool cluster cluster-kubeconfig cluster-certs cluster-shell cluster-down cluster-load cluster-line
+.PHONY: help build test test-unit test-e2e test-release test-azure soak release push-image lint bench demo clean image test-cluster-tool cluster cluster-kubeconfig cluster-certs cluster-shell cluster-down cluster-load cluster-line
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ release: ## dist: archives for krew, SBOMs, checksums, the image, krew's manifes
 
 test-release: ## make release, and what it made: krew installs, upgrades and removes it, for every platform
 	go test -tags release -count=1 -timeout 60m ./test/release/...
+
+push-image: ## push dist's image to the registry in its name (VERSION=v1.2.3, RELEASE_IMAGE=registry/name; log in as docker does)
+	cd test/image && go run . -name '$(RELEASE_IMAGE):$(RELEASE)' -push '$(abspath dist)/kubectl-etcd_$(RELEASE)_image.tar'
 
 # go build is its own judge of what is up to date.
 test-cluster-tool:

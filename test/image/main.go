@@ -26,13 +26,26 @@ import (
 
 const binary = "kubectl-etcd"
 
-const usage = "usage: image -name NAME:TAG -out FILE linux/amd64=BINARY linux/arm64=BINARY"
+// nobody runs what says nothing else. The pods of relay and agent say root, without
+// capabilities: they read keys that are root's.
+const nobody = "65532:65532"
+
+const usage = "usage: image -name NAME:TAG -out FILE linux/amd64=BINARY linux/arm64=BINARY, or image -name NAME:TAG -push FILE"
 
 func main() {
 	name := flag.String("name", "", "what the image is called: registry.example.com/kubectl-etcd:v1")
 	out := flag.String("out", "", "the tar to write")
+	pushed := flag.String("push", "", "the tar to push to the registry that -name begins with")
 	flag.Parse()
-	if err := report(*name, *out, flag.Args()); err != nil {
+	err := errors.New(usage)
+	switch {
+	case *name == "" || (*pushed == "") == (*out == ""):
+	case *pushed != "":
+		err = push(*name, *pushed)
+	case flag.NArg() > 0:
+		err = report(*name, *out, flag.Args())
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "image:", err)
 		os.Exit(1)
 	}
@@ -40,9 +53,6 @@ func main() {
 
 // report writes the image and says what a release compiles in: NAME@sha256:DIGEST.
 func report(name, out string, binaries []string) error {
-	if name == "" || out == "" || len(binaries) == 0 {
-		return errors.New(usage)
-	}
 	digest, err := run(name, out, binaries)
 	if err != nil {
 		return err
@@ -130,6 +140,7 @@ func newImage(platform v1.Platform, file string) (v1.Image, error) {
 	config = config.DeepCopy()
 	config.OS, config.Architecture = platform.OS, platform.Architecture
 	config.Config.Entrypoint = []string{"/" + binary}
+	config.Config.User = nobody
 	return mutate.ConfigFile(image, config)
 }
 

@@ -108,7 +108,7 @@ func TestImage(t *testing.T) {
 func wantImage(t *testing.T, image v1.Image, arch, content string) {
 	t.Helper()
 	config, err := image.ConfigFile()
-	if err != nil || config.OS != "linux" || config.Architecture != arch || len(config.Config.Entrypoint) != 1 || config.Config.Entrypoint[0] != "/kubectl-etcd" {
+	if err != nil || config.OS != "linux" || config.Architecture != arch || len(config.Config.Entrypoint) != 1 || config.Config.Entrypoint[0] != "/kubectl-etcd" || config.Config.User != "65532:65532" {
 		t.Errorf("config %+v, %v", config, err)
 	}
 	layers, err := image.Layers()
