@@ -82,6 +82,23 @@ func TestKrewManifest(t *testing.T) {
 	}
 }
 
+// What is at the top of the repository is that of the last release.
+func TestKrewManifestOfTheLastRelease(t *testing.T) {
+	content, err := os.ReadFile(filepath.Join(root, "krew-manifest.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "etcd.yaml") // krew wants the plugin's name
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	validator, err := filepath.Abs(filepath.Join(root, "bin/tools/validate-krew-manifest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	command(t, nil, validator, "-manifest", file, "-skip-install")
+}
+
 // krew is kubectl with krew in a root of its own.
 type krew struct {
 	root string

@@ -23,9 +23,17 @@ tar=bin/kubectl-etcd_${version}_image.tar
 relay=$(make -s image VERSION="$version" IMAGE="$image:$version" IMAGE_TAR="$tar" RELAY_IMAGE=)
 echo "image: $relay"
 
+# All that goreleaser needs is here by now; where that may be done it gets no network.
+for system in linux darwin windows; do GOOS=$system go list -deps ./cmd/kubectl-etcd >/dev/null; done
+alone=()
+if unshare --net true 2>/dev/null; then alone=(unshare --net); fi
 VERSION=$version RELAY_IMAGE=$relay IMAGE_TAR=$tar TOOLS=$tools GORELEASER_CURRENT_TAG=$version \
-	"$tools/goreleaser" release --snapshot --clean
+	GOPROXY=off "${alone[@]}" "$tools/goreleaser" release --snapshot --clean
 mv "$tar" dist/
+echo "$relay" >dist/image.txt
+notes() { awk -v of="## $1" '$0 == of { on = 1; next } /^## / { on = 0 } on' CHANGELOG.md; }
+notes "$version" >dist/notes.md
+[[ -s dist/notes.md ]] || notes Unreleased >dist/notes.md
 
 manifest=dist/krew/etcd.yaml # krew's index wants the file to have the plugin's name
 "$tools/validate-krew-manifest" -manifest "$manifest" -skip-install

@@ -39,6 +39,7 @@ var platforms = []string{"darwin/amd64", "darwin/arm64", "linux/amd64", "linux/a
 func TestMain(m *testing.M) {
 	c := exec.Command("make", "-s", "-C", root, "release", "VERSION="+version, "RELEASE_IMAGE="+image)
 	c.Stdout, c.Stderr = os.Stderr, os.Stderr
+	c.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "MAKEFLAGS=") }) // those of a make around it
 	if err := c.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "make release:", err)
 		os.Exit(1)
