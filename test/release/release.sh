@@ -27,7 +27,7 @@ echo "image: $relay"
 for system in linux darwin windows; do GOOS=$system go list -deps ./cmd/kubectl-etcd >/dev/null; done
 alone=()
 if unshare --net true 2>/dev/null; then alone=(unshare --net); fi
-VERSION=$version RELAY_IMAGE=$relay IMAGE_TAR=$tar TOOLS=$tools \
+VERSION=$version RELAY_IMAGE=$relay IMAGE_TAR=$tar PATH=$tools:$PATH \
 	COMMIT_TIME=$(git log -1 --format=%ct) COMMIT_DATE=$(git log -1 --format=%cI) \
 	GOPROXY=off "${alone[@]}" "$tools/goreleaser" release --snapshot --clean
 mv "$tar" dist/
