@@ -25,10 +25,11 @@ echo "image: $relay"
 
 # All that goreleaser needs is here by now; where that may be done it gets no network.
 for system in linux darwin windows; do GOOS=$system go list -deps ./cmd/kubectl-etcd >/dev/null; done
+epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
 alone=()
 if unshare --net true 2>/dev/null; then alone=(unshare --net); fi
 VERSION=$version RELAY_IMAGE=$relay IMAGE_TAR=$tar PATH=$tools:$PATH \
-	COMMIT_TIME=$(git log -1 --format=%ct) COMMIT_DATE=$(git log -1 --format=%cI) \
+	COMMIT_TIME=$epoch COMMIT_DATE=$(date -u -d "@$epoch" +%FT%TZ) \
 	GOPROXY=off "${alone[@]}" "$tools/goreleaser" release --snapshot --clean
 mv "$tar" dist/
 echo "$relay" >dist/image.txt
