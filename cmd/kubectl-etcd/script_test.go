@@ -44,6 +44,8 @@ func TestScripts(t *testing.T) {
 		endpoints = append(endpoints, m.Addr())
 	}
 	forbidding, empty := forbiddingAPI(t), emptyAPI(t)
+	guarded := httptest.NewTLSServer(http.HandlerFunc(emptyAnswer)) // a token is only sent over TLS
+	t.Cleanup(guarded.Close)
 	dead := etcdtest.FreeAddr(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
@@ -58,6 +60,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("DEAD", dead)
 			e.Setenv("FORBIDDING_API", forbidding)
 			e.Setenv("EMPTY_API", empty)
+			e.Setenv("EMPTY_TLS_API", guarded.URL)
 			return os.CopyFS(e.WorkDir, os.DirFS(files))
 		},
 	})
@@ -157,14 +160,15 @@ func forbiddingAPI(t *testing.T) string {
 }
 
 // emptyAPI has nothing of anything.
-func emptyAPI(t *testing.T) string {
-	return serve(t, func(w http.ResponseWriter, r *http.Request) {
-		kind := "PodList"
-		if strings.HasSuffix(r.URL.Path, "/nodes") {
-			kind = "NodeList"
-		}
-		_, _ = io.WriteString(w, `{"kind":"`+kind+`","apiVersion":"v1","metadata":{},"items":[]}`)
-	})
+func emptyAPI(t *testing.T) string { return serve(t, emptyAnswer) }
+
+func emptyAnswer(w http.ResponseWriter, r *http.Request) {
+	kind := "PodList"
+	if strings.HasSuffix(r.URL.Path, "/nodes") {
+		kind = "NodeList"
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, `{"kind":"`+kind+`","apiVersion":"v1","metadata":{},"items":[]}`)
 }
 
 func serve(t *testing.T, answer http.HandlerFunc) string {

@@ -54,7 +54,7 @@ func newSession(streams genericiooptions.IOStreams, getenv func(string) string) 
 func (s *session) addFlags(flags *pflag.FlagSet) {
 	flags.StringVarP(&s.output, "output", "o", "", "output format: "+render.Formats)
 	flags.StringVar(&s.color, "color", "auto", "colours: auto, always or never")
-	flags.CountVarP(&s.verbosity, "verbose", "v", "say on stderr what is done; -vv more, -v=6 and up what Kubernetes' client does")
+	flags.CountVarP(&s.verbosity, "verbose", "v", "say on stderr what is done; -vv what tunnel and clients do, too, -v=6 each request to Kubernetes, -v=7 and up with headers; never a secret")
 }
 
 // complete turns the common flags into typed values.

@@ -25,6 +25,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 	"github.com/kubectl-etcd/kubectl-etcd/test/cluster"
+	"github.com/kubectl-etcd/kubectl-etcd/test/docs"
 )
 
 // exampleRun is what is special about the run of an example. Most need nothing: they
@@ -42,7 +43,8 @@ type exampleRun struct {
 
 const certificatesInEnv = "ETCDCTL_CACERT=ca.crt ETCDCTL_CERT=client.crt ETCDCTL_KEY=client.key"
 
-// exampleRuns are by the command line, word for word.
+// exampleRuns are by the command line, word for word. Each of a page is here (pkg/cmd,
+// TestDocumentedCommands); of the helps' those with something special.
 var exampleRuns = map[string]exampleRun{
 	"kubectl etcd status": {says: "3 of 3 members healthy"},
 	"kubectl etcd status --fail-on warning -o jsonpath='{.items[*].verdict.level}'":      {says: "ok"},
@@ -123,32 +125,73 @@ var exampleRuns = map[string]exampleRun{
 		then: "kubectl --kubeconfig /etc/kubernetes/admin.conf apply --dry-run=server -f defrag.yaml"},
 	"kubectl etcd agent manifest --archive s3://bucket/etcd --env-from etcd-archive --recipient age1… --keep-within 48h --image IMAGE > agent.yaml": {
 		then: "kubectl --kubeconfig /etc/kubernetes/admin.conf apply --dry-run=server -f agent.yaml"},
+	// Of the pages.
+	"kubectl etcd backup --follow --archive /backup/etcd --recipient age1… --keep-within 48h --keep-daily 14": {
+		env: certificatesInEnv, goesOn: true, then: "ls archive/*/main/*/*.kseg.age"},
+	"kubectl etcd backups --archive /backup/etcd":                                                      {says: "every moment from revision"},
+	"kubectl etcd tail --archive /backup/etcd --identity archive-key.txt --from -2h --deletes -n shop": {},
+	"kubectl etcd restore --archive /backup/etcd --identity archive-key.txt --to-revision 342 --out-dir restored --dry-run": {
+		says: "plan: restore revision", then: "test ! -e restored"},
+	"kubectl etcd defrag":                                         {env: certificatesInEnv, exit: 2, says: "plan: defragment 3 members"},
+	"kubectl etcd member replace node2":                           {env: certificatesInEnv, exit: 1, says: "node2 answers"},
+	"kubectl-etcd status --on-node":                               {says: "3 of 3 members healthy"},
+	"kubectl-etcd backup --on-node -f snapshot.db":                {without: "snapshot.db", then: "etcdutl snapshot status snapshot.db"},
+	"kubectl etcd status -o jsonpath='{.items[*].verdict.level}'": {says: "ok"},
+	"kubectl-etcd restore --on-node --live --from-file snapshot.db --out-dir restored": {
+		then: "test -f restored/node2/member/snap/db"},
+	"kubectl etcd backup -f snapshot.db --relay --relay-image registry.example.com/kubectl-etcd:v1": {
+		without: "snapshot.db", then: "etcdutl snapshot status snapshot.db"},
 }
 
-// TestExamples runs every example of every help on a control-plane node, by its shell,
-// word for word but for placeholders: 10.0.0.1 behind --endpoints is the node's own
-// address, age1… a public key, IMAGE an image. An example that was added to a help is run here without being named; one
-// that is named here and in no help fails.
+// TestExamples runs every example of every help, and every command of ours that a page has in
+// a fenced block, on a control-plane node, by its shell, word for word but for placeholders:
+// 10.0.0.1 behind --endpoints is the node's own address, age1… a public key, IMAGE and
+// registry.example.com's an image, /backup/etcd an archive, whose newest revision is 342. An
+// example that was added to a help is run here without being named; one that is named here
+// and stands nowhere fails.
 func TestExamples(t *testing.T) {
 	bench := newExampleBench(t)
 	run := map[string]bool{}
-	for command, help := range helps(t, "") {
-		lines := examplesOf(help)
-		if len(lines) == 0 {
-			t.Errorf("the help of kubectl etcd %s has no example", command)
-		}
-		for _, line := range lines {
-			if !run[line] {
-				run[line] = true
-				t.Run(line, func(t *testing.T) { bench.run(t, line, exampleRuns[line]) })
-			}
+	for _, line := range append(helpExamples(t), typedOnPages(t)...) {
+		if !run[line] {
+			run[line] = true
+			t.Run(line, func(t *testing.T) { bench.run(t, line, exampleRuns[line]) })
 		}
 	}
 	for line := range exampleRuns {
 		if !run[line] {
-			t.Errorf("no help has the example %s", line)
+			t.Errorf("no help and no page has %s", line)
 		}
 	}
+}
+
+// helpExamples are the examples of every help.
+func helpExamples(t *testing.T) (lines []string) {
+	t.Helper()
+	for command, help := range helps(t, "") {
+		examples := examplesOf(help)
+		if len(examples) == 0 {
+			t.Errorf("the help of kubectl etcd %s has no example", command)
+		}
+		lines = append(lines, examples...)
+	}
+	return lines
+}
+
+// typedOnPages are the commands that stand to be typed in README.md, CONTRIBUTING.md and docs;
+// recovery.md's are TestRecovery's.
+func typedOnPages(t *testing.T) (lines []string) {
+	t.Helper()
+	all, err := docs.Lines("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range all {
+		if line.Typed {
+			lines = append(lines, line.Text)
+		}
+	}
+	return lines
 }
 
 var listedCommand = regexp.MustCompile(`(?m)^  ([a-z][a-z-]*) +\S`)
@@ -194,8 +237,9 @@ type exampleBench struct {
 	node  *cluster.Node
 	dir   string // on the node
 	files string // on this machine
-	// recipient stands in the place of age1…
+	// recipient stands in the place of age1…, newest in that of revision 342.
 	recipient string
+	newest    segment.Revision
 	runs      int
 }
 
@@ -216,13 +260,13 @@ func newExampleBench(t *testing.T) *exampleBench {
 		copyFile(t, filepath.Join(shared.Certs(), name), filepath.Join(b.files, name))
 	}
 	copyFile(t, takeBackup(t).Path, filepath.Join(b.files, "snapshot.db"))
-	b.recipient = exampleArchive(t, b.files)
+	b.recipient, b.newest = exampleArchive(t, b.files)
 	return b
 }
 
 // exampleArchive makes an archive of the shared cluster in a folder, that goes from half an
 // hour ago to ten minutes ago by its writer's clock, and the key that opens it.
-func exampleArchive(t *testing.T, dir string) (recipient string) {
+func exampleArchive(t *testing.T, dir string) (recipient string, newest segment.Revision) {
 	t.Helper()
 	identity, err := age.GenerateX25519Identity()
 	if err != nil {
@@ -255,15 +299,18 @@ func exampleArchive(t *testing.T, dir string) (recipient string) {
 			switch {
 			case n.Base != nil:
 				ago.Store(int64(10 * time.Minute))
-			case n.Segment != nil && segments.Add(1) > 3:
-				cancel()
+			case n.Segment != nil:
+				newest = n.Segment.Summary.Last
+				if segments.Add(1) > 3 {
+					cancel()
+				}
 			}
 		},
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	return identity.Recipient().String()
+	return identity.Recipient().String(), newest
 }
 
 // run gives an example a folder of its own.
@@ -282,7 +329,11 @@ func (b *exampleBench) run(t *testing.T, line string, how exampleRun) {
 		}
 	}
 	text := strings.ReplaceAll(line, "--endpoints https://10.0.0.1:2379", "--endpoints https://"+b.node.IP+":2379")
-	text = strings.NewReplacer("age1…", b.recipient, "IMAGE", relayImageName).Replace(text)
+	text = strings.NewReplacer("age1…", b.recipient, "IMAGE", relayImageName, "/backup/etcd", "archive",
+		"registry.example.com/kubectl-etcd:v1", relayImageName, "--to-revision 342 ", fmt.Sprintf("--to-revision %d ", b.newest)).Replace(text)
+	if strings.Contains(text, "--relay ") {
+		loadRelayImage(t)
+	}
 	if old := "--revision 123456789"; strings.Contains(text, old) {
 		text = strings.Replace(text, old, fmt.Sprint("--revision ", statusOf(t).highestRevision()-10), 1)
 	}
