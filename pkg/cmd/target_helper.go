@@ -159,21 +159,24 @@ func (t *target) planHelper(ctx context.Context, client kubeClient, cluster disc
 	return helperPlan{}, withHint(errNoHelperImage, "name one that the nodes have or can pull: --helper-image busybox")
 }
 
-// withCat are images that hold cat, by the last part of their names: distributions of Linux,
-// and what is built upon one (flannel's images/Dockerfile on Alpine, cilium's
-// images/runtime/Dockerfile on Ubuntu, nginx's on Debian or Alpine).
-var withCat = []string{"busybox", "alpine", "debian", "ubuntu", "flannel", "cilium", "nginx"}
+// withCat are repositories of images that hold cat: distributions of Linux, and what is built
+// upon one (flannel's images/Dockerfile on Alpine, cilium's images/runtime/Dockerfile on Ubuntu,
+// nginx's on Debian or Alpine; Rancher's mirrors of them). Whole names: whoever may run a pod on
+// the node can have brought an image there that only calls itself busybox.
+var withCat = []string{
+	"docker.io/library/busybox", "registry.k8s.io/busybox", "docker.io/rancher/mirrored-library-busybox",
+	"docker.io/library/alpine", "docker.io/library/debian", "docker.io/library/ubuntu",
+	"ghcr.io/flannel-io/flannel", "docker.io/flannel/flannel", "docker.io/rancher/mirrored-flannel-flannel",
+	"quay.io/cilium/cilium", "docker.io/rancher/mirrored-cilium-cilium", "docker.io/library/nginx",
+}
 
-// imageWithCat is the name of an image that holds cat; "": none is known to. Mirrors put
-// words before the name ("mirrored-library-busybox").
+// imageWithCat is the name of an image that holds cat; "": none is known to.
 func imageWithCat(images []corev1.ContainerImage) string {
 	for _, known := range withCat {
 		for _, image := range images {
 			for _, name := range image.Names {
-				last := name[strings.LastIndex(name, "/")+1:]
-				repository, tag, tagged := strings.Cut(last, ":")
-				if tagged && !strings.Contains(tag, ":") && !strings.Contains(last, "@") &&
-					(repository == known || strings.HasSuffix(repository, "-"+known)) {
+				tag, found := strings.CutPrefix(name, known+":")
+				if found && !strings.ContainsAny(tag, ":@/") {
 					return name
 				}
 			}

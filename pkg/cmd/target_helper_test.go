@@ -82,7 +82,7 @@ func TestHelperReach(t *testing.T) {
 // Two etcds of the same nodes take one reading.
 func TestHelperReadsOnceForTwoClusters(t *testing.T) {
 	var read []relay.HelperOptions
-	o := helperTarget(t, relayCluster(), []string{"busybox:1"}, execDialer{noShell}, &read)
+	o := helperTarget(t, relayCluster(), []string{"docker.io/library/busybox:1"}, execDialer{noShell}, &read)
 	find := o.find
 	o.find = func(ctx context.Context, client discover.Client, options discover.Options) (*discover.Found, error) {
 		found, err := find(ctx, client, options)
@@ -149,7 +149,7 @@ func TestHelperNeedsAnImage(t *testing.T) {
 	}
 	unknown := relayCluster()
 	unknown.Pods[0].NodeFiles = nil
-	o = helperTarget(t, unknown, []string{"busybox:1"}, execDialer{noShell}, &read)
+	o = helperTarget(t, unknown, []string{"docker.io/library/busybox:1"}, execDialer{noShell}, &read)
 	o.helper.wanted = true
 	if _, err := o.one(t.Context()); err == nil || !strings.Contains(err.Error(), "not known") || len(read) > 0 {
 		t.Errorf("a distribution whose files nobody knows: %v", err)
@@ -170,7 +170,7 @@ func TestHelperIsAskedFor(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var read []relay.HelperOptions
-			o := helperTarget(t, relayCluster(), []string{"alpine:3"}, execDialer{noShell}, &read)
+			o := helperTarget(t, relayCluster(), []string{"docker.io/library/alpine:3"}, execDialer{noShell}, &read)
 			o.relay.image = test.relayImage
 			o.In, o.interactive = strings.NewReader(test.answer), func() bool { return test.interactive }
 			r, err := o.one(t.Context())
@@ -196,9 +196,9 @@ func TestImageWithCat(t *testing.T) {
 		"registry.k8s.io/busybox:1.35":                 {"registry.k8s.io/etcd:3.7.3-0", "registry.k8s.io/busybox:1.35"},
 		"docker.io/library/alpine:3":                   {"docker.io/library/alpine@sha256:0000", "docker.io/library/alpine:3"},
 		"docker.io/rancher/mirrored-library-busybox:1": {"docker.io/rancher/mirrored-library-busybox:1"},
-		"host:5000/ubuntu:24.04":                       {"host:5000/ubuntu:24.04"},
+		"docker.io/library/ubuntu:24.04":               {"example.com:5000/busybox:1", "docker.io/evil/busybox:1", "docker.io/library/busybox-x:1", "docker.io/library/ubuntu:24.04"},
 		"quay.io/cilium/cilium:v1":                     {"quay.io/cilium/operator:v1", "quay.io/cilium/cilium:v1"},
-		"":                                             {"registry.k8s.io/etcd:3.7.3-0", "ghcr.io/x/notbusybox:1", "docker.io/library/debian@sha256:0000", "busybox"},
+		"":                                             {"registry.k8s.io/etcd:3.7.3-0", "ghcr.io/x/busybox:1", "example.com:5000/ubuntu:24.04", "docker.io/library/debian@sha256:0000", "busybox", "busybox:1"},
 	} {
 		images := []corev1.ContainerImage{}
 		for _, name := range names {
