@@ -126,6 +126,7 @@ var exampleRuns = map[string]exampleRun{
 	"kubectl etcd agent manifest --archive s3://bucket/etcd --env-from etcd-archive --recipient age1… --keep-within 48h --image IMAGE > agent.yaml": {
 		then: "kubectl --kubeconfig /etc/kubernetes/admin.conf apply --dry-run=server -f agent.yaml"},
 	// Of the pages.
+	"kubectl etcd version": {says: "etcd server"},
 	"kubectl etcd backup --follow --archive /backup/etcd --recipient age1… --keep-within 48h --keep-daily 14": {
 		env: certificatesInEnv, goesOn: true, then: "ls archive/*/main/*/*.kseg.age"},
 	"kubectl etcd backups --archive /backup/etcd":                                                      {says: "every moment from revision"},
