@@ -53,13 +53,37 @@ func (s *Screen) Line(cells ...Cell) {
 func (s *Screen) Text(indent int, text string, tone Tone) {
 	text = clean(text)
 	if s.TTY && s.Width > indent+20 {
-		text = ansi.Wrap(text, s.Width-indent, "")
+		text = wrap(text, s.Width-indent)
 	}
 	for _, line := range strings.Split(text, "\n") {
 		s.buf.WriteString(strings.Repeat(" ", indent))
 		s.buf.WriteString(s.look.paint(strings.TrimRight(line, " "), tone))
 		s.buf.WriteByte('\n')
 	}
+}
+
+// wrap breaks text between words, and a word only where no line holds it: a hyphen is no place
+// to break, for a flag begins with two (ansi.Wrap breaks behind each).
+func wrap(text string, width int) string {
+	var b strings.Builder
+	column := 0
+	for i, word := range strings.Split(text, " ") {
+		cells := ansi.StringWidth(word)
+		switch {
+		case i == 0:
+		case column+1+cells <= width:
+			b.WriteByte(' ')
+			column++
+		default:
+			b.WriteByte('\n')
+			column = 0
+		}
+		b.WriteString(ansi.Hardwrap(word, width, true))
+		if column += cells; column > width {
+			column = (column-1)%width + 1
+		}
+	}
+	return b.String()
 }
 
 // Item is Text with a bullet before it.
@@ -70,6 +94,13 @@ func (s *Screen) Item(text string, tone Tone) {
 	rest := append([]byte("  "+s.look.dot+" "), s.buf.Bytes()[start+4:]...)
 	s.buf.Truncate(start)
 	s.buf.Write(rest)
+}
+
+// Term is a name and what it means, which begins in column at and stays right of it.
+func (s *Screen) Term(indent, at int, name, text string) {
+	start := s.buf.Len()
+	s.Text(indent+at, text, Plain)
+	copy(s.buf.Bytes()[start+indent:start+indent+at], name)
 }
 
 // Redraw makes Flush clear the terminal first.
