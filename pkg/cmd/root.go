@@ -70,7 +70,7 @@ func newRootCommand(s *session) *cobra.Command {
 	}
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) { _ = help(c) })
 	root.SetUsageFunc(help)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetFlagErrorFunc(flagError)
 	markArgsErrors(root)
 	addCompletions(s, root)
 	return root
