@@ -111,7 +111,10 @@ func (o *alarmListOptions) print(all []clusterAlarms, list render.List) error {
 		return o.format.Print(o.Out, list)
 	}
 	screen := o.screen()
-	for _, c := range all {
+	for i, c := range all {
+		if i > 0 {
+			screen.Line()
+		}
 		if len(all) > 1 {
 			screen.Line(render.Cell{Text: strings.TrimPrefix(c.Namespace+"/"+c.Cluster, "/"), Tone: render.Strong})
 		}

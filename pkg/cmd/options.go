@@ -25,7 +25,7 @@ func newOptionsCommand(s *session) *cobra.Command {
 			screen := s.helpScreen(s.Out)
 			screen.Line(render.Cell{Text: "Flags of every command:", Tone: render.Strong})
 			writeLines(screen, strings.TrimRight(own.FlagUsagesWrapped(screen.Width), "\n"))
-			title(screen, "kubectl's own flags; they go after the command (kubectl etcd status --context NAME)")
+			title(screen, "kubectl's own flags, after the command (kubectl etcd status --context NAME)")
 			writeLines(screen, strings.TrimRight(kube.FlagUsagesWrapped(screen.Width), "\n"))
 			return screen.Flush()
 		},
