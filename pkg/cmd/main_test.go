@@ -104,6 +104,7 @@ func TestExitCodes(t *testing.T) {
 		{"no snapshot", wrap(restore.ErrNotSnapshot), 1, []string{"hint: give a file that kubectl etcd backup"}},
 		{"exists", wrap(restore.ErrExists), 1, []string{"hint: nothing was touched"}},
 		{"unreachable", wrap(&tunnel.Error{Err: tunnel.ErrUnreachable}), 6, []string{"hint: etcd can be reached without the API server", "--endpoints"}},
+		{"unreachable, without the request's URL", fmt.Errorf("%w: list pods: %w", tunnel.ErrUnreachable, &url.Error{Op: "Get", URL: "https://h:1/api?x=y", Err: errors.New("no route")}), 6, []string{": list pods: no route\n"}},
 		{"refused", wrap(tunnel.ErrRefused), 1, []string{"kubectl get pods -A"}},
 		{"dropped", wrap(tunnel.ErrDropped), 1, []string{"run the command again"}},
 		{"quota", wrap(backup.ErrQuota), 1, []string{"no whole snapshot", "--abort-at-quota"}},

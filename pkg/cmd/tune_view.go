@@ -34,7 +34,7 @@ var diskColumns = []render.Column{{Title: "MEMBER"}, {Title: "NODE"}, {Title: "R
 // what a write takes, and how to get there; last the notes.
 func viewTune(s *render.Screen, r tuneReport, suggest bool) {
 	level := s.State(string(r.Level), adviceTone(r.Level))
-	s.Line(level, render.Cell{Text: ": " + r.Summary, Tone: render.Strong})
+	s.Say(2, level, render.Cell{Text: ": " + r.Summary, Tone: render.Strong})
 	if sim := r.Simulated; sim != nil {
 		s.Item(fmt.Sprintf("simulated: %d members as kubeadm starts them with etcd %s, round trip %s, fsync %s", sim.Members, sim.Version, render.Duration(sim.RTT), factText(sim.Fsync)), render.Plain)
 	}

@@ -41,11 +41,28 @@ func (s *Screen) State(word string, tone Tone) Cell {
 	return Cell{Text: word, Tone: tone}
 }
 
-// Line adds one line out of cells; it is never wrapped or cut.
+// Line adds one line out of cells; it is never wrapped or cut: what stands in it may be a
+// command to be copied.
 func (s *Screen) Line(cells ...Cell) {
 	for _, c := range cells {
 		s.buf.WriteString(s.look.paint(clean(c.Text), c.Tone))
 	}
+	s.buf.WriteByte('\n')
+}
+
+// Say is Line for a sentence: on a terminal that is too narrow it goes on below, indented.
+func (s *Screen) Say(indent int, cells ...Cell) {
+	var line strings.Builder
+	for _, c := range cells {
+		line.WriteString(s.look.paint(clean(c.Text), c.Tone))
+	}
+	text := line.String()
+	if s.TTY && s.Width > indent+20 && ansi.StringWidth(text) > s.Width {
+		first, rest, _ := strings.Cut(wrap(text, s.Width), "\n")
+		rest = wrap(strings.ReplaceAll(rest, "\n", " "), s.Width-indent)
+		text = first + "\n" + strings.Repeat(" ", indent) + strings.ReplaceAll(rest, "\n", "\n"+strings.Repeat(" ", indent))
+	}
+	s.buf.WriteString(text)
 	s.buf.WriteByte('\n')
 }
 

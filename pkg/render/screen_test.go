@@ -38,3 +38,28 @@ func TestTerm(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// TestSay: a sentence goes on below, between words, and keeps its tones; a pipe and a wide
+// terminal have it in one line.
+func TestSay(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		terminal Terminal
+		want     string
+	}{
+		{"pipe", Terminal{}, "warning: no further member may fail, and that is bad\n"},
+		{"wide", Terminal{TTY: true, Width: 60}, "! warning: no further member may fail, and that is bad\n"},
+		{"narrow", Terminal{TTY: true, Width: 30}, "! warning: no further member\n  may fail, and that is bad\n"},
+		{"colours", Terminal{TTY: true, Width: 30, Color: true}, "\x1b[33m! warning\x1b[0m\x1b[1m: no further member\n  may fail, and that is bad\x1b[0m\n"},
+	} {
+		var out bytes.Buffer
+		s := NewScreen(&out, tt.terminal)
+		s.Say(2, s.State("warning", Warn), Cell{Text: ": no further member may fail, and that is bad", Tone: Strong})
+		if err := s.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tt.want, out.String()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+}
