@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -120,7 +121,7 @@ func viewMeasured(s *render.Screen, f tune.Facts) {
 		if m.Learner {
 			role = "learner"
 		}
-		disks.Rows = append(disks.Rows, []render.Cell{{Text: m.Name}, {Text: dash(m.Node)}, {Text: role}, {Text: latencyText(m.Fsync)}, {Text: latencyText(m.Commit)}, {Text: dash(m.Fsync.Missing)}})
+		disks.Rows = append(disks.Rows, []render.Cell{{Text: m.Name}, {Text: dash(m.Node)}, {Text: role}, {Text: latencyText(m.Fsync)}, {Text: latencyText(m.Commit)}, {Text: dash(cmp.Or(m.Fsync.Missing, m.Commit.Missing))}})
 	}
 	s.Table(disks)
 }
