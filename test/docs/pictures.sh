@@ -5,14 +5,16 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
 name=docs
-work=$(mktemp -d)
+work=$(mktemp -d /tmp/etcd.XXXX) # some of it is shown
 follower=''
 
+# From the module's folder: it builds what it needs.
+testcluster() { (cd "$root" && bin/testcluster "$@" --cluster "$name"); }
 finish() {
   code=$?
   cd "$root"
   if test -n "$follower"; then kill "$follower" || true; fi
-  bin/testcluster down --cluster "$name"
+  testcluster down
   rm -rf "$work"
   exit "$code"
 }
@@ -20,11 +22,11 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 
 go build -o "$work/svg" ./test/docs/svg
-bin/testcluster up --cluster "$name" --nodes 3
+testcluster up --nodes 3
 export PATH=$root/bin:$PATH LANG=C.UTF-8 TERM=xterm-256color
 unset NO_COLOR CLICOLOR CLICOLOR_FORCE COLORFGBG
-KUBECONFIG=$(bin/testcluster kubeconfig --cluster "$name")
-certs=$(bin/testcluster certs --cluster "$name")
+KUBECONFIG=$(testcluster kubeconfig)
+certs=$(testcluster certs)
 export KUBECONFIG ETCDCTL_CACERT=certs/ca.crt ETCDCTL_CERT=certs/client.crt ETCDCTL_KEY=certs/client.key
 cd "$work"
 ln -s "$certs" certs
@@ -54,17 +56,12 @@ again() {
 
 picture members "kubectl etcd member list"
 
-# One member is 40 ms away.
-for node in node0 node1; do "$root/bin/testcluster" line "$node" node2 --cluster "$name" --rtt 40ms; done
-picture tune "kubectl etcd tune"
-for node in node0 node1; do "$root/bin/testcluster" line "$node" node2 --cluster "$name"; done
-
 # Somebody deletes what an archive still has.
 kubectl etcd keygen -f archive-key.txt
 recipient=$(sed -n 's/^# public key: //p' archive-key.txt)
-kubectl etcd backup --follow --archive archive --recipient "$recipient" --keep-all --flush 2s --every 20s >follow.txt 2>&1 &
+kubectl etcd backup --follow --archive archive --recipient "$recipient" --keep-all --flush 2s >follow.txt 2>&1 &
 follower=$!
-again "grep base follow.txt"
+again "grep '  base  ' follow.txt"
 kubectl create namespace shop
 kubectl create deployment web --image example.com/web:1 --replicas 2 -n shop
 kubectl create configmap prices --from-literal apple=3 -n shop
@@ -81,17 +78,22 @@ picture tail "$tail"
 before=$($tail --resource deployments -o json | sed -n '1s/.*"before":\([0-9]*\).*/\1/p')
 picture restore "kubectl etcd restore --archive archive --identity archive-key.txt --to-revision $before --out-dir restored --dry-run"
 
+# One line is 130 ms long.
+testcluster line node0 node2 --rtt 130ms
+picture tune "kubectl etcd tune"
+testcluster line node0 node2
+
 # Much comes and goes.
 head -c 680000 /dev/urandom | base64 -w 0 >ballast
-for i in $(seq 60); do kubectl create configmap "ballast$i" --from-file ballast -n shop >/dev/null; done
+for i in $(seq 140); do kubectl create configmap "ballast$i" --from-file ballast -n shop >/dev/null; done
 kubectl delete namespace shop
-sleep 15
-kubectl etcd compact --keep 5s --physical --yes
+sleep 75
+kubectl etcd compact --keep 1m --physical --yes
 sleep 5
 picture defrag "kubectl etcd defrag --dry-run"
 
 # The night.
-"$root/bin/testcluster" stop node2 --cluster "$name"
+testcluster stop node2
 sleep 45
 picture status "kubectl etcd status"
 picture health "kubectl etcd health"

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"html"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -72,8 +71,9 @@ func TestReadme(t *testing.T) {
 			t.Errorf("%s names no command", name)
 			continue
 		}
-		if alt := shown[name]; !strings.HasPrefix(alt, html.UnescapeString(string(command[1]))+":") {
-			t.Errorf("%s: its text in README.md is %q, and should begin with %q", name, alt, command[1])
+		verb, _, _ := strings.Cut(string(command[1]), " -") // what follows may differ from run to run
+		if alt := shown[name]; !strings.HasPrefix(alt, verb) || !strings.Contains(alt, ": ") {
+			t.Errorf("%s: its text in README.md is %q, and should begin with %q", name, alt, verb)
 		}
 		if len(picture) > 60_000 {
 			t.Errorf("%s has %d bytes", name, len(picture))
