@@ -6,7 +6,7 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"flag"
 	"fmt"
 	"html"
@@ -27,7 +27,7 @@ func main() {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
-		os.Exit(1) //nolint:forbidigo // it is a process of its own
+		os.Exit(1)
 	}
 }
 
@@ -69,27 +69,28 @@ func draw(w io.Writer, command, output string) error {
 		cells = max(cells, width(line))
 	}
 	wide, high := 2*margin+cell*float64(cells), 2*margin+leading*len(lines)
-	b := bufio.NewWriter(w)
-	fmt.Fprintf(b, head, wide, high, html.EscapeString(command), size, wide-1, high-1)
+	var b bytes.Buffer
+	fmt.Fprintf(&b, head, wide, high, html.EscapeString(command), size, wide-1, high-1)
 	for i, line := range lines {
-		drawLine(b, line, margin+leading*i+size)
+		drawLine(&b, line, margin+leading*i+size)
 	}
-	fmt.Fprint(b, "</svg>\n")
-	return b.Flush()
+	b.WriteString("</svg>\n")
+	_, err := b.WriteTo(w)
+	return err
 }
 
 // drawLine leaves out the blanks: what follows has a place of its own.
-func drawLine(w io.Writer, line []run, y int) {
+func drawLine(b *bytes.Buffer, line []run, y int) {
 	column := 0
 	for _, r := range line {
 		for _, at := range words.FindAllStringIndex(r.text, -1) {
 			word := r.text[at[0]:at[1]]
 			x := margin + cell*float64(column+ansi.StringWidth(r.text[:at[0]]))
-			fmt.Fprintf(w, `<text x="%.1f" y="%d" textLength="%.1f"`, x, y, cell*float64(ansi.StringWidth(word)))
+			fmt.Fprintf(b, `<text x="%.1f" y="%d" textLength="%.1f"`, x, y, cell*float64(ansi.StringWidth(word)))
 			if r.class != "" {
-				fmt.Fprintf(w, ` class="%s"`, r.class)
+				fmt.Fprintf(b, ` class="%s"`, r.class)
 			}
-			fmt.Fprintf(w, ">%s</text>\n", html.EscapeString(word))
+			fmt.Fprintf(b, ">%s</text>\n", html.EscapeString(word))
 		}
 		column += ansi.StringWidth(r.text)
 	}
