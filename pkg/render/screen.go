@@ -122,7 +122,7 @@ func (s *Screen) Term(indent, at int, name, text string) {
 
 // Redraw makes Flush clear the terminal first.
 func (s *Screen) Redraw() {
-	if s.TTY {
+	if s.TTY && !s.Dumb {
 		s.buf.WriteString("\x1b[H\x1b[2J")
 	}
 }

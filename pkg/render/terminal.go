@@ -42,6 +42,7 @@ type Terminal struct {
 	Width   int  // cells in a line; 0: no limit (a pipe)
 	Color   bool // ANSI colours are wanted
 	Unicode bool // symbols beyond ASCII can be shown
+	Dumb    bool // a terminal that only goes on (TERM=dumb): nothing is drawn over
 	// Light: the terminal says that its background is light, and has 256 colours to choose from.
 	Light bool
 }
@@ -53,6 +54,7 @@ func Detect(w io.Writer, getenv func(string) string, color Color) Terminal {
 		t.TTY = true
 		t.Width = terminalWidth(int(f.Fd()), getenv)
 		t.Unicode = t.Unicode && !plainTerminal(getenv)
+		t.Dumb = getenv("TERM") == "dumb"
 	}
 	t.Color = wantColor(t.TTY, getenv, color)
 	t.Light = lightBackground(getenv)
