@@ -164,9 +164,11 @@ func (o *compactOptions) plan(ctx context.Context, r *reach) (compaction, error)
 	return done, nil
 }
 
+var errNoVoter = errors.New("no voter answers")
+
 // silentError is why no member answers.
 func silentError(overview etcd.Overview) error {
-	errs := []error{errors.New("no voter answers")}
+	errs := []error{errNoVoter}
 	for _, m := range overview.Members {
 		if m.Err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", m.Name, m.Err))

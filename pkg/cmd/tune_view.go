@@ -101,6 +101,9 @@ func viewRemoved(s *render.Screen, r tuneReport) {
 
 // viewMeasured is who is how far from whom, and how fast the disks are.
 func viewMeasured(s *render.Screen, f tune.Facts) {
+	if len(f.RTTs) == 0 && len(f.Members) == 0 {
+		return
+	}
 	s.Line()
 	pairs := render.Table{Columns: rttColumns}
 	shown := f.RTTs
