@@ -175,7 +175,7 @@ func plainHints(err error) []string {
 		{syscall.ENOSPC, "the disk is full; make room or choose another place, nothing was left behind"},
 		{syscall.EROFS, "that file system is read-only; choose another place"},
 		{errNoVoter, "see why: kubectl etcd status"},
-		{syscall.ECONNREFUSED, "nothing listens there; see who answers: kubectl etcd status"},
+		{errLive, "see who answers: kubectl etcd status"},
 		{fs.ErrPermission, "you may not write or read there; choose another place, or run as the user who may"},
 	} {
 		if errors.Is(err, known.err) {

@@ -132,7 +132,7 @@ func TestExitCodes(t *testing.T) {
 		{"member gone", wrap(&net.OpError{Op: "write", Net: "tcp", Err: syscall.EPIPE}), 1, []string{"error: do it: write tcp: broken pipe\n"}},
 		{"pipe gone", wrap(&fs.PathError{Op: "write", Path: "/tmp/fifo", Err: syscall.EPIPE}), 1, []string{"error: do it: write /tmp/fifo: broken pipe\n"}},
 		{"no voter", errors.Join(errNoVoter, errors.New("a: gone")), 1, []string{"hint: see why: kubectl etcd status\n"}},
-		{"no listener", wrap(&net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}), 1, []string{"hint: nothing listens there"}},
+		{"no tail", fmt.Errorf("%w: a: gone", errLive), 1, []string{"error: read through etcd: a: gone\n", "hint: see who answers: kubectl etcd status\n"}},
 		{"no backup", errors.Join(backup.ErrNoMember, errors.New("a: gone")), 1, []string{"hint: why: kubectl etcd status\n", "kubectl etcd backup --on-node"}},
 		{"no backup for want of a port", errors.Join(backup.ErrNoMember, tunnel.ErrRefused), 1, []string{"kubectl get pods -A", "kubectl etcd backup --on-node"}},
 		{"no folder for a backup", fmt.Errorf("%w: /nope/a.db: %w", backup.ErrWrite, fs.ErrNotExist), 1, []string{"hint: its folder must exist"}},
