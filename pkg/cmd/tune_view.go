@@ -111,7 +111,11 @@ func viewMeasured(s *render.Screen, f tune.Facts) {
 		shown = tune.Best(shown)
 	}
 	for _, r := range shown {
-		row := []render.Cell{{Text: r.From}, {Text: r.To}, {Text: latencyText(r.P50)}, {Text: latencyText(r.P99)}, {Text: strconv.Itoa(r.Samples)}, {Text: string(r.Method)}, {Text: dash(r.Confidence + r.P50.Missing)}}
+		method, confidence := string(r.Method), r.Confidence+r.P50.Missing
+		if s.TTY && confidence != "" && !strings.Contains(confidence, " ") { // "±700µs" needs no line of its own
+			method, confidence = method+" "+confidence, ""
+		}
+		row := []render.Cell{{Text: r.From}, {Text: r.To}, {Text: latencyText(r.P50)}, {Text: latencyText(r.P99)}, {Text: strconv.Itoa(r.Samples)}, {Text: method}, {Text: dash(confidence)}}
 		pairs.Rows = append(pairs.Rows, row)
 	}
 	if len(pairs.Rows) > 0 {
