@@ -10,13 +10,17 @@ NODES   ?= 3
 TESTCLUSTER = bin/testcluster
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-unit test-e2e test-release test-azure soak release push-image lint bench demo clean image test-cluster-tool cluster cluster-kubeconfig cluster-certs cluster-shell cluster-down cluster-load cluster-line
+.PHONY: help build test test-unit test-e2e test-release test-azure soak release push-image lint bench demo docs clean image test-cluster-tool cluster cluster-kubeconfig cluster-certs cluster-shell cluster-down cluster-load cluster-line
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: build test-cluster-tool ## the main job on a real cluster: status, backup, a mistake, the restore
 	@test/demo/demo.sh
+
+docs: build test-cluster-tool ## docs/images, the README's pictures, from real runs on a cluster of three; needs script(1)
+	@mkdir -p docs/images
+	@test/docs/pictures.sh
 
 test: test-unit test-release test-e2e ## everything; needs root on Linux for its own clusters
 

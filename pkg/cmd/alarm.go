@@ -111,7 +111,10 @@ func (o *alarmListOptions) print(all []clusterAlarms, list render.List) error {
 		return o.format.Print(o.Out, list)
 	}
 	screen := o.screen()
-	for _, c := range all {
+	for i, c := range all {
+		if i > 0 {
+			screen.Line()
+		}
 		if len(all) > 1 {
 			screen.Line(render.Cell{Text: strings.TrimPrefix(c.Namespace+"/"+c.Cluster, "/"), Tone: render.Strong})
 		}
@@ -156,10 +159,10 @@ func newAlarmRow(alarm etcd.Alarm, member string) alarmRow {
 func viewAlarms(s *render.Screen, c clusterAlarms) {
 	if len(c.Alarms) == 0 {
 		if c.Unknown != "" {
-			s.Line(s.State("not known", render.Dim), render.Cell{Text: ": " + c.Unknown, Tone: render.Strong})
+			s.Say(2, s.State("not known", render.Dim), render.Cell{Text: ": " + c.Unknown, Tone: render.Strong})
 			return
 		}
-		s.Line(s.State("ok", render.Good), render.Cell{Text: ": no alarm is raised in etcd " + c.Cluster, Tone: render.Strong})
+		s.Say(2, s.State("ok", render.Good), render.Cell{Text: ": no alarm is raised in etcd " + c.Cluster, Tone: render.Strong})
 		return
 	}
 	table := render.Table{Columns: []render.Column{{Title: "ALARM"}, {Title: "MEMBER", Min: 12}, {Title: "MEANS", Below: true}}}
@@ -255,7 +258,7 @@ func viewDisarming(s *render.Screen, done disarming) {
 	p := done.Plan
 	switch {
 	case len(done.Disarmed) > 0:
-		s.Line(s.State("ok", render.Good), render.Cell{Text: ": disarmed " + alarmTypes(done.Disarmed), Tone: render.Strong})
+		s.Say(2, s.State("ok", render.Good), render.Cell{Text: ": disarmed " + alarmTypes(done.Disarmed), Tone: render.Strong})
 		return
 	case len(p.Alarms) > 0:
 		s.Line(render.Cell{Text: fmt.Sprintf("plan: disarm %s of etcd %s", alarmTypes(p.Alarms), done.Cluster), Tone: render.Strong})
@@ -263,7 +266,7 @@ func viewDisarming(s *render.Screen, done disarming) {
 			s.Item(fmt.Sprintf("%s, raised by member %s", alarm.Type, alarm.MemberID), render.Plain)
 		}
 	case len(p.Refusals) == 0:
-		s.Line(s.State("ok", render.Good), render.Cell{Text: ": no alarm is to be disarmed in etcd " + done.Cluster, Tone: render.Strong})
+		s.Say(2, s.State("ok", render.Good), render.Cell{Text: ": no alarm is to be disarmed in etcd " + done.Cluster, Tone: render.Strong})
 	}
 	viewRefusals(s, p.Refusals, p.Warnings)
 	for i, command := range p.Before {

@@ -275,7 +275,7 @@ func (o *backupOptions) printBase(a *store.Archive, b *backup.BaseNotice) error 
 	if len(b.Warnings) > 0 {
 		verdict = s.State("warning", render.Warn)
 	}
-	s.Line(verdict, render.Cell{Text: ": base in " + a.Location(), Tone: render.Strong})
+	s.Say(2, verdict, render.Cell{Text: ": base in " + a.Location(), Tone: render.Strong})
 	for _, warning := range b.Warnings {
 		fact(s, "warning", "%s", warning)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
@@ -62,7 +63,11 @@ func (l *followLog) see(n backup.Notice) {
 	switch {
 	case n.Segment != nil:
 		s := n.Segment.Summary
-		text := fmt.Sprintf("revisions %d to %d, %d events, %s, captured up to %s", s.First, s.Last, s.Events, render.Bytes(n.Segment.Bytes), render.Time(s.LastTime))
+		span := fmt.Sprintf("revisions %d to %d", s.First, s.Last)
+		if s.First == s.Last {
+			span = fmt.Sprintf("revision %d", s.First)
+		}
+		text := fmt.Sprintf("%s, %s, %s, captured up to %s", span, countText(s.Events, "event"), render.Bytes(n.Segment.Bytes), render.Time(s.LastTime))
 		if n.Segment.Waiting > 0 {
 			text += fmt.Sprintf(", %d more wait", n.Segment.Waiting)
 		}
@@ -108,7 +113,7 @@ func (l *followLog) pruned(p *store.Pruning) {
 
 func (l *followLog) line(at time.Time, what, text string, fields map[string]any) {
 	if !l.json {
-		_, _ = fmt.Fprintf(l.out, "%s  %-9s %s\n", render.Time(at), what, render.Clean(text))
+		_, _ = fmt.Fprintln(l.out, strings.TrimRight(fmt.Sprintf("%s  %-9s %s", render.Time(at), what, render.Clean(text)), " "))
 		return
 	}
 	entry := map[string]any{"time": at.UTC().Format(time.RFC3339Nano), "event": what, "text": text}

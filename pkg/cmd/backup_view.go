@@ -18,7 +18,7 @@ func viewBackup(s *render.Screen, r *backup.Report) {
 	if len(r.Warnings) > 0 {
 		verdict = s.State("warning", render.Warn)
 	}
-	s.Line(verdict, render.Cell{Text: ": snapshot in " + where, Tone: render.Strong})
+	s.Say(2, verdict, render.Cell{Text: ": snapshot in " + where, Tone: render.Strong})
 	for _, warning := range r.Warnings {
 		fact(s, "warning", "%s", warning)
 	}
@@ -59,5 +59,5 @@ func restoreCommand(path string) string {
 
 // fact adds one line "  name   text".
 func fact(s *render.Screen, name, format string, args ...any) {
-	s.Line(render.Cell{Text: fmt.Sprintf("  %-9s ", name), Tone: render.Dim}, render.Cell{Text: fmt.Sprintf(format, args...)})
+	s.Say(12, render.Cell{Text: fmt.Sprintf("  %-9s ", name), Tone: render.Dim}, render.Cell{Text: fmt.Sprintf(format, args...)})
 }

@@ -175,12 +175,12 @@ func (o *backupsOptions) view(s *render.Screen, h history) {
 	if h.Last > 0 {
 		text = fmt.Sprintf(": can be restored up to revision %d, %s (%s ago)", h.Last, render.Time(h.LastTime), render.Duration(o.now().Sub(h.LastTime).Round(time.Second)))
 	}
-	s.Line(state, render.Cell{Text: text, Tone: render.Strong})
+	s.Say(2, state, render.Cell{Text: text, Tone: render.Strong})
 	fact(s, "timeline", "%s, opened as %s", h.ID, h.Reason)
 	if h.Parent != "" {
 		fact(s, "parent", "%s, which ends at revision %d: %s", h.Parent, h.After, h.Detail)
 	}
-	fact(s, "holds", "%d bases, %d segments, %s", len(h.Bases), h.Segments, render.Bytes(h.Bytes))
+	fact(s, "holds", "%s, %s, %s", countText(len(h.Bases), "base"), countText(h.Segments, "segment"), render.Bytes(h.Bytes))
 	fact(s, "read back", "%s", verifiedText(h.Verified))
 	for _, damage := range h.Damaged {
 		fact(s, "damaged", "%s", damage)
@@ -218,13 +218,13 @@ func picture(s *render.Screen, h history) {
 			if g.Pruned {
 				why = "pruned"
 			}
-			s.Line(render.Cell{Text: "  "}, s.State(fmt.Sprintf("gap       %d to %d: %s", g.First, g.Last, why), render.Warn))
+			s.Say(4, render.Cell{Text: "  "}, s.State(fmt.Sprintf("gap       %d to %d: %s", g.First, g.Last, why), render.Warn))
 		}
 		from := fmt.Sprintf("%d", span.First)
 		if !span.From.IsZero() {
 			from += " (" + render.Time(span.From) + ")"
 		}
-		s.Line(render.Cell{Text: "  "}, s.State(fmt.Sprintf("every moment from revision %s to %d (%s)", from, span.Last, render.Time(span.To)), render.Good))
+		s.Say(4, render.Cell{Text: "  "}, s.State(fmt.Sprintf("every moment from revision %s to %d (%s)", from, span.Last, render.Time(span.To)), render.Good))
 	}
 }
 

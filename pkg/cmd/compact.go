@@ -164,9 +164,11 @@ func (o *compactOptions) plan(ctx context.Context, r *reach) (compaction, error)
 	return done, nil
 }
 
+var errNoVoter = errors.New("no voter answers")
+
 // silentError is why no member answers.
 func silentError(overview etcd.Overview) error {
-	errs := []error{errors.New("no voter answers")}
+	errs := []error{errNoVoter}
 	for _, m := range overview.Members {
 		if m.Err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", m.Name, m.Err))
@@ -259,11 +261,11 @@ func viewCompaction(s *render.Screen, done compaction) {
 	p := done.Plan
 	switch {
 	case done.Done:
-		s.Line(s.State("ok", render.Good), render.Cell{Text: fmt.Sprintf(": compacted to revision %d", p.Revision), Tone: render.Strong})
+		s.Say(2, s.State("ok", render.Good), render.Cell{Text: fmt.Sprintf(": compacted to revision %d", p.Revision), Tone: render.Strong})
 		s.Line(render.Cell{Text: "next, to give what is free back to the disk: kubectl etcd defrag"})
 		return
 	case p.Idle:
-		s.Line(s.State("ok", render.Good), render.Cell{Text: fmt.Sprintf(": nothing to compact: revision %d is compacted already, up to %d", p.Revision, p.Compacted), Tone: render.Strong})
+		s.Say(2, s.State("ok", render.Good), render.Cell{Text: fmt.Sprintf(": nothing to compact: revision %d is compacted already, up to %d", p.Revision, p.Compacted), Tone: render.Strong})
 		return
 	}
 	s.Line(render.Cell{Text: fmt.Sprintf("plan: compact etcd %s to revision %d", done.Cluster, p.Revision), Tone: render.Strong})

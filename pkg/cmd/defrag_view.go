@@ -37,12 +37,12 @@ func viewDefragPlan(s *render.Screen, done defragmentation) {
 	names := defragged(plan)
 	switch {
 	case plan.Empty() && len(plan.Refusals) == 0:
-		s.Line(s.State("ok", render.Good), render.Cell{Text: ": nothing needs to be defragmented", Tone: render.Strong})
+		s.Say(2, s.State("ok", render.Good), render.Cell{Text: ": nothing needs to be defragmented", Tone: render.Strong})
 	case plan.Empty():
-		s.Line(s.State("not known", render.Dim), render.Cell{Text: ": whether anything needs to be defragmented", Tone: render.Strong})
+		s.Say(2, s.State("not known", render.Dim), render.Cell{Text: ": whether anything needs to be defragmented", Tone: render.Strong})
 	default:
 		s.Line(render.Cell{Text: fmt.Sprintf("plan: defragment %s of etcd %s, about %s to gain", countText(len(names), "member"), done.Cluster, render.Bytes(plan.Gain)), Tone: render.Strong})
-		s.Table(defragTable(plan))
+		sayHidden(s, s.Table(defragTable(plan)))
 	}
 	for _, m := range plan.Skipped {
 		s.Item(m.Member+" is left out: "+m.Why, render.Dim)
@@ -79,7 +79,7 @@ func viewDefragReport(s *render.Screen, done defragmentation) {
 	if !r.Done {
 		state = s.State("not finished", render.Bad)
 	}
-	s.Line(state, render.Cell{Text: fmt.Sprintf(": %s reclaimed from %s in %s", render.Bytes(r.Reclaimed), countText(len(r.Members), "member"), render.Duration(r.Duration)), Tone: render.Strong})
+	s.Say(2, state, render.Cell{Text: fmt.Sprintf(": %s reclaimed from %s in %s", render.Bytes(r.Reclaimed), countText(len(r.Members), "member"), render.Duration(r.Duration)), Tone: render.Strong})
 	table := render.Table{Columns: defraggedColumns}
 	for _, m := range r.Members {
 		stall := "-"
@@ -92,7 +92,7 @@ func viewDefragReport(s *render.Screen, done defragmentation) {
 		})
 	}
 	if len(table.Rows) > 0 {
-		s.Table(table)
+		sayHidden(s, s.Table(table))
 	}
 	if r.LongestStall > 0 {
 		s.Item("a read through another member waited for at most "+render.Duration(r.LongestStall), render.Plain)
@@ -111,7 +111,7 @@ func viewDefragReport(s *render.Screen, done defragmentation) {
 	}
 }
 
-func countText(n int, noun string) string {
+func countText[N int | int64](n N, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}

@@ -102,7 +102,7 @@ func (o *exportOptions) print(source *archiveSource, m *made) error {
 		return o.format.Print(o.Out, render.Object{Kind: "Export", Name: filepath.Base(o.file), Value: m})
 	}
 	s := o.screen()
-	s.Line(s.State("ok", render.Good), render.Cell{Text: ": snapshot of revision " + fmt.Sprint(m.Moment.Revision) + " in " + o.file, Tone: render.Strong})
+	s.Say(2, s.State("ok", render.Good), render.Cell{Text: ": snapshot of revision " + fmt.Sprint(m.Moment.Revision) + " in " + o.file, Tone: render.Strong})
 	viewMoment(s, source, o.now())
 	viewMade(s, m)
 	s.Line()

@@ -63,6 +63,7 @@ func (s *session) explain(err error, path string) fault {
 		f.code, f.hints = exitNotFound, []string{notFound.Instead}
 	case errors.Is(err, tunnel.ErrUnreachable):
 		f.code, f.hints = exitUnreachable, []string{onNodeHint, endpointsHint}
+		f.message = requestURL.ReplaceAllString(f.message, ": ")
 	case errors.Is(err, store.ErrOrigin):
 		f.code, f.hints = exitDamaged, []string{"nothing was restored; see what is signed, and by which key: kubectl etcd verify --trusted-writer KEY; without --trusted-writer nobody is asked who wrote it"}
 	case errors.Is(err, store.ErrDamaged), errors.Is(err, segment.ErrDamaged), errors.Is(err, restore.ErrHash), errors.Is(err, restore.ErrFork), errors.Is(err, restore.ErrGap):
@@ -96,6 +97,10 @@ func (s *session) explain(err error, path string) fault {
 	}
 	return f
 }
+
+// requestURL is how net/http names a request, the whole query with it; what was asked for is said
+// before it, and the server.
+var requestURL = regexp.MustCompile(`: (?:Get|Post|Put|Patch|Delete) "[^"]*": `)
 
 // missingHint is for a path that leads nowhere.
 func missingHint(err error, path string) string {
@@ -170,6 +175,8 @@ func plainHints(err error) []string {
 		{backup.ErrStalled, "nothing was kept; see who answers: kubectl etcd status, and name another member with --from"},
 		{syscall.ENOSPC, "the disk is full; make room or choose another place, nothing was left behind"},
 		{syscall.EROFS, "that file system is read-only; choose another place"},
+		{errNoVoter, "see why: kubectl etcd status"},
+		{errLive, "see who answers: kubectl etcd status"},
 		{fs.ErrPermission, "you may not write or read there; choose another place, or run as the user who may"},
 	} {
 		if errors.Is(err, known.err) {

@@ -31,7 +31,7 @@ func viewHealth(s *render.Screen, clusters []clusterHealth, short bool) {
 // viewFindings is a line a finding: "critical H20 alarms: …".
 func viewFindings(s *render.Screen, c clusterHealth, named bool) {
 	if c.Level == health.Unmeasured { // nothing is not well
-		s.Line(s.State(string(c.Level), healthTone(c.Level)), render.Cell{Text: " " + strings.Join(slices.Concat([]string{c.Summary}, c.Notes), "; ")})
+		s.Say(2, s.State(string(c.Level), healthTone(c.Level)), render.Cell{Text: " " + strings.Join(slices.Concat([]string{c.Summary}, c.Notes), "; ")})
 	}
 	for _, r := range c.Results {
 		if !r.Level.AtLeast(health.Info) {
@@ -41,12 +41,12 @@ func viewFindings(s *render.Screen, c clusterHealth, named bool) {
 		if named {
 			text = " " + c.Cluster + text
 		}
-		s.Line(s.State(string(r.Level), healthTone(r.Level)), render.Cell{Text: text})
+		s.Say(2, s.State(string(r.Level), healthTone(r.Level)), render.Cell{Text: text})
 	}
 }
 
 func viewClusterHealth(s *render.Screen, c clusterHealth) {
-	s.Line(s.State(string(c.Level), healthTone(c.Level)), render.Cell{Text: ": " + healthAnswer(c.Report), Tone: render.Strong})
+	s.Say(2, s.State(string(c.Level), healthTone(c.Level)), render.Cell{Text: ": " + healthAnswer(c.Report), Tone: render.Strong})
 	for _, r := range c.Results {
 		if s.Wide || r.Level.AtLeast(health.Info) {
 			viewResult(s, r)
@@ -80,7 +80,7 @@ func healthAnswer(r health.Report) string {
 // viewResult is the finding, its numbers under it, and last what mends it.
 func viewResult(s *render.Screen, r health.Result) {
 	s.Line()
-	s.Line(s.State(string(r.Level), healthTone(r.Level)), render.Cell{Text: fmt.Sprintf("  %s %s", r.ID, r.Title), Tone: render.Strong})
+	s.Say(2, s.State(string(r.Level), healthTone(r.Level)), render.Cell{Text: fmt.Sprintf("  %s %s", r.ID, r.Title), Tone: render.Strong})
 	s.Text(2, r.Summary, render.Plain)
 	for _, line := range r.Evidence {
 		s.Item(line, render.Plain)

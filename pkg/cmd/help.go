@@ -1,35 +1,82 @@
 package cmd
 
 import (
-	"fmt"
 	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
 )
+
+// helpWidth is as wide as help is ever written; a narrower terminal gets it narrower.
+const helpWidth = 100
+
+// helpScreen is the paper for help: a pipe gets what docs/commands.md has.
+func (s *session) helpScreen(w io.Writer) *render.Screen {
+	s.colors, _ = render.ParseColor(s.color) // --help comes before the flags are looked at
+	screen := s.screenOn(w)
+	if screen.Width == 0 || screen.Width > helpWidth {
+		screen.Width = helpWidth
+	}
+	return screen
+}
 
 // writeHelp is every command's help: what it does, how it is typed, its flags by what
 // they are about, and always the exit codes.
-func writeHelp(c *cobra.Command) {
-	var b strings.Builder
+func writeHelp(s *render.Screen, c *cobra.Command) {
 	about := c.Long
 	if about == "" {
 		about = c.Short + "."
 	}
-	fmt.Fprintf(&b, "%s\n\nUsage:\n  %s\n", about, usageLine(c))
+	writeParagraphs(s, about)
+	title(s, "Usage")
+	s.Line(render.Cell{Text: "  " + usageLine(c)})
 	if c.Example != "" {
-		fmt.Fprintf(&b, "\nExamples:\n%s\n", strings.TrimRight(c.Example, "\n"))
+		title(s, "Examples")
+		writeLines(s, strings.TrimRight(c.Example, "\n"))
 	}
-	writeCommands(&b, c)
+	writeCommands(s, c)
 	if c.HasParent() {
-		writeFlags(&b, c)
+		writeFlags(s, c)
 	} else {
-		fmt.Fprintf(&b, "When quorum is lost: %s\n", recoveryCommand)
+		s.Line(render.Cell{Text: "When quorum is lost: " + recoveryCommand})
 	}
-	fmt.Fprintf(&b, "\nExit codes:\n%s", exitCodesHelp)
-	fmt.Fprintf(&b, "\nkubectl's own flags (--context, --kubeconfig, -n, …) go after the command; all of them: %s options\n", commandName)
-	_, _ = io.WriteString(c.OutOrStdout(), b.String())
+	title(s, "Exit codes")
+	writeLines(s, strings.TrimRight(exitCodesHelp, "\n"))
+	s.Line()
+	s.Text(0, "kubectl's own flags (--context, --kubeconfig, -n, …) go after the command; all of them: "+commandName+" options", render.Plain)
+}
+
+func title(s *render.Screen, text string) {
+	s.Line()
+	s.Line(render.Cell{Text: text + ":", Tone: render.Strong})
+}
+
+// writeLines writes text as it stands; a line of an example that is no command stands back.
+func writeLines(s *render.Screen, text string) {
+	for _, line := range strings.Split(text, "\n") {
+		tone := render.Plain
+		if strings.HasPrefix(strings.TrimSpace(line), "#") {
+			tone = render.Dim
+		}
+		s.Line(render.Cell{Text: line, Tone: tone})
+	}
+}
+
+// writeParagraphs breaks the lines anew on a terminal: they were broken for helpWidth.
+func writeParagraphs(s *render.Screen, text string) {
+	if !s.TTY {
+		writeLines(s, text)
+		return
+	}
+	for i, paragraph := range strings.Split(text, "\n\n") {
+		if i > 0 {
+			s.Line()
+		}
+		s.Text(0, paragraph, render.Plain)
+	}
 }
 
 func usageLine(c *cobra.Command) string {
@@ -39,31 +86,39 @@ func usageLine(c *cobra.Command) string {
 	return c.CommandPath() + " COMMAND [flags]"
 }
 
-func writeCommands(b *strings.Builder, c *cobra.Command) {
+func writeCommands(s *render.Screen, c *cobra.Command) {
 	if !c.HasAvailableSubCommands() {
 		return
 	}
-	rest := "More"
+	rest, longest := "More", 0
 	if len(c.Groups()) == 0 {
 		rest = "Commands"
 	}
-	groups := append(c.Groups(), &cobra.Group{Title: rest})
-	for _, group := range groups {
-		title := "\n" + group.Title + ":\n"
+	for _, child := range c.Commands() {
+		if child.IsAvailableCommand() {
+			longest = max(longest, len(child.Name()))
+		}
+	}
+	for _, group := range append(c.Groups(), &cobra.Group{Title: rest}) {
+		empty := true
 		for _, child := range c.Commands() {
 			if child.GroupID != group.ID || !child.IsAvailableCommand() {
 				continue
 			}
-			fmt.Fprintf(b, "%s  %-9s %s\n", title, child.Name(), child.Short)
-			title = ""
+			if empty {
+				title(s, group.Title)
+			}
+			empty = false
+			s.Term(2, longest+2, child.Name(), child.Short)
 		}
 	}
-	fmt.Fprintf(b, "\n%s COMMAND --help tells more about one.\n", c.CommandPath())
+	s.Line()
+	s.Line(render.Cell{Text: c.CommandPath() + " COMMAND --help tells more about one."})
 }
 
 // writeFlags tells a command's own flags from those about the target and those that
 // every command has.
-func writeFlags(b *strings.Builder, c *cobra.Command) {
+func writeFlags(s *render.Screen, c *cobra.Command) {
 	own, target := flagsOf(c)
 	for _, section := range []struct {
 		title string
@@ -73,8 +128,9 @@ func writeFlags(b *strings.Builder, c *cobra.Command) {
 		{"Which etcd, and how to reach it", target},
 		{"Flags of every command", c.InheritedFlags()},
 	} {
-		if usages := section.flags.FlagUsagesWrapped(100); usages != "" {
-			fmt.Fprintf(b, "\n%s:\n%s", section.title, usages)
+		if usages := section.flags.FlagUsagesWrapped(s.Width); usages != "" {
+			title(s, section.title)
+			writeLines(s, strings.TrimRight(usages, "\n"))
 		}
 	}
 }

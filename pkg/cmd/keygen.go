@@ -115,7 +115,7 @@ func writeKey(path string, content []byte) error {
 
 func (s *session) showKey(path, kind, public, flags string) error {
 	screen := s.screen()
-	screen.Line(screen.State("ok", render.Good), render.Cell{Text: ": secret key in " + path + ", for you only", Tone: render.Strong})
+	screen.Say(2, screen.State("ok", render.Good), render.Cell{Text: ": secret key in " + path + ", for you only", Tone: render.Strong})
 	fact(screen, kind, "%s", public)
 	screen.Line()
 	screen.Line(render.Cell{Text: "next: "}, render.Cell{Text: "kubectl etcd backup --follow --archive LOCATION " + flags, Tone: render.Strong})

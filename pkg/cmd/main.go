@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -28,8 +29,8 @@ const (
 	exitInterrupted = 130
 )
 
-const exitCodesHelp = `  0 ok    1 error    2 usage    3 findings at or above --fail-on    4 no etcd found
-  5 archive or snapshot damaged    6 API server unreachable    130 interrupted
+const exitCodesHelp = `  0 ok   1 error   2 usage   3 findings at or above --fail-on   4 no etcd found
+  5 archive or snapshot damaged   6 API server unreachable   130 interrupted
 `
 
 // Main runs one command line and returns its exit code.
@@ -62,9 +63,22 @@ func (s *session) report(f fault) {
 	if f.message == "" {
 		return
 	}
-	_, _ = fmt.Fprintf(s.ErrOut, "error: %s\n", render.Clean(f.message))
+	screen := s.screenOn(s.ErrOut)
+	labelled(screen, "error: ", f.message, render.Bad)
 	for _, hint := range f.hints {
-		_, _ = fmt.Fprintf(s.ErrOut, "hint: %s\n", render.Clean(hint))
+		labelled(screen, "hint: ", hint, render.Strong)
+	}
+	_ = screen.Flush()
+}
+
+// labelled adds text as it is, lines and all: there may be a command in it to be copied.
+func labelled(s *render.Screen, label, text string, tone render.Tone) {
+	for i, line := range strings.Split(text, "\n") {
+		if i == 0 {
+			s.Line(render.Cell{Text: label, Tone: tone}, render.Cell{Text: line})
+			continue
+		}
+		s.Line(render.Cell{Text: line})
 	}
 }
 

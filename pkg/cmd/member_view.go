@@ -28,17 +28,15 @@ func viewMemberList(s *render.Screen, c memberList) {
 	state := s.State("ok", render.Good)
 	switch {
 	case c.Shape.Voters == 0:
-		s.Line(s.State("not known", render.Dim), render.Cell{Text: ": who is a member", Tone: render.Strong})
+		s.Say(2, s.State("not known", render.Dim), render.Cell{Text: ": who is a member", Tone: render.Strong})
 		return
 	case c.HasQuorum != nil && !*c.HasQuorum:
 		state = s.State("no quorum", render.Bad)
 	case c.Shape.CanLose < 1 && c.Shape.Voters > 1:
 		state = s.State("warning", render.Warn)
 	}
-	s.Line(state, render.Cell{Text: ": " + c.Shape.String(), Tone: render.Strong})
-	if len(hidden) > 0 {
-		s.Text(0, "note: no room for "+strings.Join(hidden, ", ")+": -o wide", render.Dim)
-	}
+	s.Say(2, state, render.Cell{Text: ": " + c.Shape.String(), Tone: render.Strong})
+	sayHidden(s, hidden)
 	for _, note := range c.Notes {
 		s.Text(0, "note: "+note, render.Dim)
 	}
@@ -89,9 +87,9 @@ func viewMemberPlan(s *render.Screen, done membership) {
 	plan := done.Plan
 	switch {
 	case plan.There != nil:
-		s.Line(s.State("ok", render.Good), render.Cell{Text: fmt.Sprintf(": %s is in the list of etcd %s already (%s), and was never started", plan.There.Name, done.Cluster, plan.There.ID), Tone: render.Strong})
+		s.Say(2, s.State("ok", render.Good), render.Cell{Text: fmt.Sprintf(": %s is in the list of etcd %s already (%s), and was never started", plan.There.Name, done.Cluster, plan.There.ID), Tone: render.Strong})
 	case plan.Empty() && len(plan.Refusals) == 0:
-		s.Line(s.State("ok", render.Good), render.Cell{Text: ": there is nothing to change in etcd " + done.Cluster, Tone: render.Strong})
+		s.Say(2, s.State("ok", render.Good), render.Cell{Text: ": there is nothing to change in etcd " + done.Cluster, Tone: render.Strong})
 	case plan.Empty():
 	default:
 		s.Line(render.Cell{Text: "plan for etcd " + done.Cluster + ":", Tone: render.Strong})
@@ -113,9 +111,9 @@ func viewMemberPlan(s *render.Screen, done membership) {
 func viewMemberReport(s *render.Screen, done membership) {
 	r := done.Report
 	if r.Finished {
-		s.Line(s.State("ok", render.Good), render.Cell{Text: ": " + doneText(r.Done), Tone: render.Strong})
+		s.Say(2, s.State("ok", render.Good), render.Cell{Text: ": " + doneText(r.Done), Tone: render.Strong})
 	} else {
-		s.Line(s.State("not finished", render.Bad), render.Cell{Text: ": " + r.Stands, Tone: render.Strong})
+		s.Say(2, s.State("not finished", render.Bad), render.Cell{Text: ": " + r.Stands, Tone: render.Strong})
 	}
 	fact(s, "before", "%s", done.Plan.Before)
 	if r.After != nil {

@@ -1,11 +1,13 @@
 package cmd
 
 import (
-	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/render"
 )
 
 // newOptionsCommand builds "kubectl etcd options".
@@ -20,9 +22,12 @@ func newOptionsCommand(s *session) *cobra.Command {
 			newSession(s.IOStreams, s.getenv).addFlags(own)
 			kube := pflag.NewFlagSet("kube", pflag.ContinueOnError)
 			genericclioptions.NewConfigFlags(true).AddFlags(kube)
-			_, err := fmt.Fprintf(s.Out, "Flags of every command:\n%s\nkubectl's own flags; they go after the command (kubectl etcd status --context NAME):\n%s",
-				own.FlagUsagesWrapped(100), kube.FlagUsagesWrapped(100))
-			return err
+			screen := s.helpScreen(s.Out)
+			screen.Line(render.Cell{Text: "Flags of every command:", Tone: render.Strong})
+			writeLines(screen, strings.TrimRight(own.FlagUsagesWrapped(screen.Width), "\n"))
+			title(screen, "kubectl's own flags, after the command (kubectl etcd status --context NAME)")
+			writeLines(screen, strings.TrimRight(kube.FlagUsagesWrapped(screen.Width), "\n"))
+			return screen.Flush()
 		},
 	}
 }

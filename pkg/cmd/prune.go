@@ -116,11 +116,11 @@ func (o *pruneOptions) print(plans []*store.Pruning) error {
 	}
 	s := o.screen()
 	if len(plans) == 0 {
-		s.Line(s.State("ok", render.Good), render.Cell{Text: ": nothing to prune", Tone: render.Strong})
+		s.Say(2, s.State("ok", render.Good), render.Cell{Text: ": nothing to prune", Tone: render.Strong})
 	}
 	for _, p := range plans {
-		s.Line(render.Cell{Text: fmt.Sprintf("timeline %s: %d bases, %d segments and %d other objects go, %s", p.Timeline,
-			len(p.Bases), len(p.Segments), len(p.Idle)+len(p.Data), render.Bytes(p.Bytes)), Tone: render.Strong})
+		s.Say(2, render.Cell{Text: fmt.Sprintf("timeline %s: %s, %s and %s go, %s", p.Timeline, countText(len(p.Bases), "base"),
+			countText(len(p.Segments), "segment"), countText(len(p.Idle)+len(p.Data), "other object"), render.Bytes(p.Bytes)), Tone: render.Strong})
 		for _, b := range p.Kept {
 			fact(s, "kept", "base of %s, revision %d", render.Time(b.Time), b.Info.Last)
 		}

@@ -166,7 +166,7 @@ func viewLoss(s *render.Screen, l *restore.LossReport, moment, newest segment.Re
 		fact(s, "", "%-24s %d created, %d changed, %d deleted", r.Resource, r.Created, r.Changed, r.Deleted)
 	}
 	for _, o := range l.Outside {
-		s.Line(render.Cell{Text: "  "}, s.State(fmt.Sprintf("%s was %s: %s", o.Object, o.Change, o.Why), render.Warn))
+		s.Say(4, render.Cell{Text: "  "}, s.State(fmt.Sprintf("%s was %s: %s", o.Object, o.Change, o.Why), render.Warn))
 	}
 	if l.More > 0 {
 		fact(s, "", "and %d more objects that hold something outside the cluster", l.More)
@@ -244,9 +244,9 @@ func viewMade(s *render.Screen, m *made) {
 	if m.Moment.Lower.IsZero() {
 		fact(s, "made at", "not known: it is the base's own past")
 	} else {
-		fact(s, "made at", "between %s and %s", m.Moment.Lower.UTC().Format(time.RFC3339Nano), m.Moment.Upper.UTC().Format(time.RFC3339Nano))
+		fact(s, "made at", "between %s and %s", timeText(m.Moment.Lower), timeText(m.Moment.Upper))
 	}
-	fact(s, "applied", "%d events; %d records taken out", m.Moment.Applied, m.Moment.Rewound)
+	fact(s, "applied", "%s; %s taken out", countText(m.Moment.Applied, "event"), countText(m.Moment.Rewound, "record"))
 	if n := len(m.Moment.StandIns); n > 0 {
 		fact(s, "leases", "of %d only the id is known: they end in %s", n, time.Duration(restore.StandInTTL)*time.Second)
 	}

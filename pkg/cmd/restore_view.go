@@ -44,7 +44,7 @@ func viewFound(s *render.Screen, files []found) error {
 		}
 		table.Rows = append(table.Rows, row)
 	}
-	s.Table(table)
+	sayHidden(s, s.Table(table))
 	s.Line()
 	s.Line(render.Cell{Text: "one folder per member:"})
 	s.Line(render.Cell{Text: "  " + restoreCommand(use), Tone: render.Strong})
@@ -94,7 +94,7 @@ func viewSource(s *render.Screen, p *restore.Plan) {
 
 func viewWarnings(s *render.Screen, p *restore.Plan) {
 	for _, warning := range p.Warnings {
-		s.Line(s.State("warning", render.Warn), render.Cell{Text: ": " + warning})
+		s.Say(2, s.State("warning", render.Warn), render.Cell{Text: ": " + warning})
 	}
 }
 
@@ -105,7 +105,7 @@ func viewRestore(s *render.Screen, r restored) {
 	if len(r.Built) == 1 {
 		what = "data directory"
 	}
-	s.Line(s.State("ok", render.Good), render.Cell{
+	s.Say(2, s.State("ok", render.Good), render.Cell{
 		Text: fmt.Sprintf(": %d %s out of %s in %s", len(r.Built), what, r.Plan.Snapshot.Path, render.Duration(r.Duration)),
 		Tone: render.Strong,
 	})
@@ -122,7 +122,7 @@ func viewRestore(s *render.Screen, r restored) {
 	if r.Proven {
 		fact(s, "checked", "the keys of what was made hash to %d, as in the snapshot", r.HashKV)
 	} else {
-		s.Line(s.State("not proven", render.Warn), render.Cell{Text: ": the result's hash was not compared with the snapshot's"})
+		s.Say(2, s.State("not proven", render.Warn), render.Cell{Text: ": the result's hash was not compared with the snapshot's"})
 	}
 	viewWarnings(s, &r.Plan)
 	for _, b := range r.Built {

@@ -63,9 +63,14 @@ func newRootCommand(s *session) *cobra.Command {
 	s.addFlags(root.PersistentFlags())
 	addHiddenKubeFlags(s, root.PersistentFlags())
 	root.SetVersionTemplate(binaryName + " {{.Version}}\n")
-	root.SetHelpFunc(func(c *cobra.Command, _ []string) { writeHelp(c) })
-	root.SetUsageFunc(func(c *cobra.Command) error { writeHelp(c); return nil })
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	help := func(c *cobra.Command) error {
+		screen := s.helpScreen(c.OutOrStdout())
+		writeHelp(screen, c)
+		return screen.Flush()
+	}
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) { _ = help(c) })
+	root.SetUsageFunc(help)
+	root.SetFlagErrorFunc(flagError)
 	markArgsErrors(root)
 	addCompletions(s, root)
 	return root

@@ -42,6 +42,10 @@ func TestUsageHints(t *testing.T) {
 	}{
 		{[]string{"restore", "my snapshot.db"}, "hint: kubectl etcd restore --from-file 'my snapshot.db' --out-dir restored\n"},
 		{[]string{"status", "--interval", "3s"}, "error: --interval goes with --watch\n"},
+		{[]string{"status", "--endpoint", "x"}, "error: unknown flag: --endpoint; did you mean --endpoints?\n"},
+		{[]string{"status", "--tiemout", "3s"}, "error: unknown flag: --tiemout; did you mean --timeout?\n"},
+		{[]string{"status", "--nope"}, "error: unknown flag: --nope\n"},
+		{[]string{"status", "-x"}, "error: unknown shorthand flag: 'x' in -x\n"},
 	} {
 		s, _, errOut := testSession(nil)
 		if code := s.execute(t.Context(), newRootCommand(s), test.args); code != exitUsage || !strings.Contains(errOut.String(), test.want) {

@@ -55,7 +55,7 @@ func viewCluster(s *render.Screen, c clusterStatus) {
 	s.Line()
 	tone := levelTone(c.Verdict.Level)
 	verdict := s.State(string(c.Verdict.Level), tone)
-	s.Line(verdict, render.Cell{Text: ": " + c.Verdict.Summary, Tone: render.Strong})
+	s.Say(2, verdict, render.Cell{Text: ": " + c.Verdict.Summary, Tone: render.Strong})
 	for _, reason := range c.Verdict.Reasons {
 		s.Item(reason, render.Plain)
 	}
@@ -91,7 +91,7 @@ func statusNotes(c clusterStatus, hidden []string) []string {
 		notes = append(notes, "latency: not measured through exec")
 	}
 	if len(hidden) > 0 {
-		notes = append(notes, "no room for "+strings.Join(hidden, ", ")+": -o wide")
+		notes = append(notes, hiddenText(hidden))
 	}
 	return append(notes, c.Notes...)
 }
@@ -185,6 +185,18 @@ func memberErrors(m etcd.MemberView) string {
 		texts = append(texts, m.Status.Errors...)
 	}
 	return strings.Join(texts, "; ")
+}
+
+// hiddenText names the columns that a narrow terminal has no room for.
+func hiddenText(hidden []string) string {
+	return "no room for " + strings.Join(hidden, ", ") + ": -o wide"
+}
+
+// sayHidden says so where there are any.
+func sayHidden(s *render.Screen, hidden []string) {
+	if len(hidden) > 0 {
+		s.Text(0, "note: "+hiddenText(hidden), render.Dim)
+	}
 }
 
 func dash(text string) string {

@@ -139,6 +139,8 @@ func (o *tailOptions) capture(ctx context.Context) error {
 	return b.runArchive(ctx, r, sources)
 }
 
+var errLive = errors.New("read through etcd")
+
 // live follows etcd itself.
 func (o *tailOptions) live(ctx context.Context) error {
 	r, err := o.one(ctx)
@@ -158,7 +160,7 @@ func (o *tailOptions) live(ctx context.Context) error {
 	asked := o.now()
 	head, _, err := capture.Head(ctx, from, o.timeout)
 	if err != nil {
-		return fmt.Errorf("read through etcd: %w", err)
+		return fmt.Errorf("%w: %w", errLive, err)
 	}
 	o.notice("from revision %d on, until Ctrl-C", head+1)
 	return capture.Follow(ctx, capture.Point{Revision: head, Time: asked}, capture.Options{

@@ -99,6 +99,9 @@ func (o *tailOptions) wants(line shown) bool {
 	return matched
 }
 
+// timeText is a time to the millisecond, as changes have it.
+func timeText(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+
 func (o *tailOptions) write(line shown) error {
 	if o.format.Structured() {
 		b, err := json.Marshal(line)
@@ -113,8 +116,8 @@ func (o *tailOptions) write(line shown) error {
 	}
 	screen := o.screen()
 	tone := map[string]render.Tone{"delete": render.Bad, "create": render.Good}[line.Verb]
-	screen.Line(
-		render.Cell{Text: fmt.Sprintf("%s  %10d  ", line.Time.Format("2006-01-02T15:04:05.000Z07:00"), line.Revision), Tone: render.Dim},
+	screen.Say(4,
+		render.Cell{Text: fmt.Sprintf("%s  %10d  ", timeText(line.Time), line.Revision), Tone: render.Dim},
 		render.Cell{Text: fmt.Sprintf("%-6s  ", line.Verb), Tone: tone},
 		render.Cell{Text: object},
 		render.Cell{Text: fmt.Sprintf("  before: %d", line.Before), Tone: render.Dim},

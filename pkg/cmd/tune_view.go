@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -34,7 +35,7 @@ var diskColumns = []render.Column{{Title: "MEMBER"}, {Title: "NODE"}, {Title: "R
 // what a write takes, and how to get there; last the notes.
 func viewTune(s *render.Screen, r tuneReport, suggest bool) {
 	level := s.State(string(r.Level), adviceTone(r.Level))
-	s.Line(level, render.Cell{Text: ": " + r.Summary, Tone: render.Strong})
+	s.Say(2, level, render.Cell{Text: ": " + r.Summary, Tone: render.Strong})
 	if sim := r.Simulated; sim != nil {
 		s.Item(fmt.Sprintf("simulated: %d members as kubeadm starts them with etcd %s, round trip %s, fsync %s", sim.Members, sim.Version, render.Duration(sim.RTT), factText(sim.Fsync)), render.Plain)
 	}
@@ -100,6 +101,9 @@ func viewRemoved(s *render.Screen, r tuneReport) {
 
 // viewMeasured is who is how far from whom, and how fast the disks are.
 func viewMeasured(s *render.Screen, f tune.Facts) {
+	if len(f.RTTs) == 0 && len(f.Members) == 0 {
+		return
+	}
 	s.Line()
 	pairs := render.Table{Columns: rttColumns}
 	shown := f.RTTs
@@ -107,7 +111,11 @@ func viewMeasured(s *render.Screen, f tune.Facts) {
 		shown = tune.Best(shown)
 	}
 	for _, r := range shown {
-		row := []render.Cell{{Text: r.From}, {Text: r.To}, {Text: latencyText(r.P50)}, {Text: latencyText(r.P99)}, {Text: strconv.Itoa(r.Samples)}, {Text: string(r.Method)}, {Text: dash(r.Confidence + r.P50.Missing)}}
+		method, confidence := string(r.Method), r.Confidence+r.P50.Missing
+		if s.TTY && confidence != "" && !strings.Contains(confidence, " ") { // "±700µs" needs no line of its own
+			method, confidence = method+" "+confidence, ""
+		}
+		row := []render.Cell{{Text: r.From}, {Text: r.To}, {Text: latencyText(r.P50)}, {Text: latencyText(r.P99)}, {Text: strconv.Itoa(r.Samples)}, {Text: method}, {Text: dash(confidence)}}
 		pairs.Rows = append(pairs.Rows, row)
 	}
 	if len(pairs.Rows) > 0 {
@@ -120,7 +128,7 @@ func viewMeasured(s *render.Screen, f tune.Facts) {
 		if m.Learner {
 			role = "learner"
 		}
-		disks.Rows = append(disks.Rows, []render.Cell{{Text: m.Name}, {Text: dash(m.Node)}, {Text: role}, {Text: latencyText(m.Fsync)}, {Text: latencyText(m.Commit)}, {Text: dash(m.Fsync.Missing)}})
+		disks.Rows = append(disks.Rows, []render.Cell{{Text: m.Name}, {Text: dash(m.Node)}, {Text: role}, {Text: latencyText(m.Fsync)}, {Text: latencyText(m.Commit)}, {Text: dash(cmp.Or(m.Fsync.Missing, m.Commit.Missing))}})
 	}
 	s.Table(disks)
 }

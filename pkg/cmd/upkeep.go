@@ -146,10 +146,10 @@ func refused(what string, refusals []maintain.Refusal) error {
 
 func viewRefusals(s *render.Screen, refusals []maintain.Refusal, warnings []string) {
 	for _, r := range refusals {
-		s.Line(s.State("refused", render.Bad), render.Cell{Text: ": " + r.Reason})
+		s.Say(2, s.State("refused", render.Bad), render.Cell{Text: ": " + r.Reason})
 	}
 	for _, warning := range warnings {
-		s.Line(s.State("warning", render.Warn), render.Cell{Text: ": " + warning})
+		s.Say(2, s.State("warning", render.Warn), render.Cell{Text: ": " + warning})
 	}
 }
 

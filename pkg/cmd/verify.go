@@ -163,14 +163,14 @@ func viewVerification(s *render.Screen, v *restore.Verification) {
 		how = "read as stored, not decrypted"
 	}
 	if len(v.Faults) > 0 {
-		s.Line(s.State("damaged", render.Bad), render.Cell{Text: fmt.Sprintf(": %d faults in timeline %s", len(v.Faults), v.Timeline), Tone: render.Strong})
+		s.Say(2, s.State("damaged", render.Bad), render.Cell{Text: fmt.Sprintf(": %s in timeline %s", countText(len(v.Faults), "fault"), v.Timeline), Tone: render.Strong})
 	} else {
-		s.Line(s.State("ok", render.Good), render.Cell{Text: fmt.Sprintf(": timeline %s is whole, %s", v.Timeline, how), Tone: render.Strong})
+		s.Say(2, s.State("ok", render.Good), render.Cell{Text: fmt.Sprintf(": timeline %s is whole, %s", v.Timeline, how), Tone: render.Strong})
 	}
 	for _, f := range v.Faults {
 		s.Item(f.Object+": "+f.Error, render.Bad)
 	}
-	fact(s, "read", "%d bases, %d segments, %s", v.Bases, v.Segments, render.Bytes(v.Bytes))
+	fact(s, "read", "%s, %s, %s", countText(v.Bases, "base"), countText(v.Segments, "segment"), render.Bytes(v.Bytes))
 	if v.Opened {
 		fact(s, "revisions", "%d in segments, each one above the one before", v.Changes)
 	}

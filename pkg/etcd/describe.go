@@ -59,11 +59,15 @@ func behind(err error) string {
 // Shorten is err in one line of bounded length, as a row shows it.
 func Shorten(err error) string { return explainShortly(err, 0) }
 
-// shorten keeps the first line.
+// shorten keeps the first line, and of a long one whole words.
 func shorten(text string) string {
 	text, _, _ = strings.Cut(strings.TrimSpace(text), "\n")
 	if len(text) > maxError {
-		text = strings.ToValidUTF8(text[:maxError], "") + "…"
+		text = strings.ToValidUTF8(text[:maxError], "")
+		if space := strings.LastIndexByte(text, ' '); space > maxError/2 {
+			text = text[:space]
+		}
+		text = strings.TrimRight(text, ",;: ") + " …"
 	}
 	return text
 }

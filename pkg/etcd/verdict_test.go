@@ -314,7 +314,11 @@ func TestJSONHoldsOnlyWhatIsKnown(t *testing.T) {
 func TestErrorsAreShort(t *testing.T) {
 	long := errors.New(strings.Repeat("ü", 500) + "\nsecond line")
 	got := explainShortly(long, time.Second)
-	if len(got) > maxError+len("…") || strings.Contains(got, "\n") || !strings.HasPrefix(got, "üü") {
+	if len(got) > maxError+len(" …") || strings.Contains(got, "\n") || !strings.HasPrefix(got, "üü") {
 		t.Errorf("%d bytes: %q", len(got), got)
+	}
+	words := errors.New(strings.Repeat("no route to host; ", 20))
+	if got := explainShortly(words, time.Second); len(got) > maxError+len(" …") || !strings.HasSuffix(got, "no route to …") {
+		t.Errorf("%d bytes, not in whole words: %q", len(got), got)
 	}
 }

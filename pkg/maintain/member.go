@@ -90,7 +90,11 @@ func FindMember(overview etcd.Overview, text string) (etcd.MemberView, error) {
 			return etcd.MemberView{}, fmt.Errorf("%w: %d members are called %q; say which by its ID: %s", ErrNoMember, len(found), text, strings.Join(idsOf(found), ", "))
 		}
 	}
-	return etcd.MemberView{}, fmt.Errorf("%w: nobody is called %q; there are %s", ErrNoMember, text, strings.Join(listed(overview), ", "))
+	there := "there are " + strings.Join(listed(overview), ", ")
+	if len(listed(overview)) == 0 {
+		there = "who is a member is not known"
+	}
+	return etcd.MemberView{}, fmt.Errorf("%w: nobody is called %q; %s", ErrNoMember, text, there)
 }
 
 func idsOf(views []etcd.MemberView) (ids []string) {

@@ -32,7 +32,7 @@ func NewProgress(w io.Writer, terminal Terminal, label string) *Progress {
 
 // Set shows done of total bytes; total 0 is unknown. Going back starts anew.
 func (p *Progress) Set(done, total int64) {
-	if p.terminal.TTY {
+	if p.terminal.TTY && !p.terminal.Dumb {
 		p.draw(done, total)
 		return
 	}

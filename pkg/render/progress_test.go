@@ -67,3 +67,19 @@ func TestProgressBar(t *testing.T) {
 		t.Errorf("Done after Say wrote %q", out.String()[length:])
 	}
 }
+
+// TestProgressOnADumbTerminal: it can't be drawn over, and gets lines.
+func TestProgressOnADumbTerminal(t *testing.T) {
+	var out bytes.Buffer
+	p := NewProgress(&out, Terminal{TTY: true, Width: 80, Dumb: true}, "snapshot")
+	p.Set(50<<20, 100<<20)
+	p.Done()
+	s := NewScreen(&out, Terminal{TTY: true, Width: 80, Dumb: true})
+	s.Redraw()
+	if err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if want := "snapshot: 50% (50.0 MiB of 100.0 MiB)\n"; out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}

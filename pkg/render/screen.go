@@ -41,7 +41,8 @@ func (s *Screen) State(word string, tone Tone) Cell {
 	return Cell{Text: word, Tone: tone}
 }
 
-// Line adds one line out of cells; it is never wrapped or cut.
+// Line adds one line out of cells; it is never wrapped or cut: what stands in it may be a
+// command to be copied.
 func (s *Screen) Line(cells ...Cell) {
 	for _, c := range cells {
 		s.buf.WriteString(s.look.paint(clean(c.Text), c.Tone))
@@ -49,17 +50,57 @@ func (s *Screen) Line(cells ...Cell) {
 	s.buf.WriteByte('\n')
 }
 
+// Say is Line for a sentence: on a terminal that is too narrow it goes on below, indented.
+func (s *Screen) Say(indent int, cells ...Cell) {
+	var line strings.Builder
+	for _, c := range cells {
+		line.WriteString(s.look.paint(clean(c.Text), c.Tone))
+	}
+	text := line.String()
+	if s.TTY && s.Width > indent+20 && ansi.StringWidth(text) > s.Width {
+		first, rest, _ := strings.Cut(wrap(text, s.Width), "\n")
+		rest = wrap(strings.ReplaceAll(rest, "\n", " "), s.Width-indent)
+		text = first + "\n" + strings.Repeat(" ", indent) + strings.ReplaceAll(rest, "\n", "\n"+strings.Repeat(" ", indent))
+	}
+	s.buf.WriteString(text)
+	s.buf.WriteByte('\n')
+}
+
 // Text adds a paragraph, indented; on a terminal it is wrapped at words.
 func (s *Screen) Text(indent int, text string, tone Tone) {
 	text = clean(text)
 	if s.TTY && s.Width > indent+20 {
-		text = ansi.Wrap(text, s.Width-indent, "")
+		text = wrap(text, s.Width-indent)
 	}
 	for _, line := range strings.Split(text, "\n") {
 		s.buf.WriteString(strings.Repeat(" ", indent))
 		s.buf.WriteString(s.look.paint(strings.TrimRight(line, " "), tone))
 		s.buf.WriteByte('\n')
 	}
+}
+
+// wrap breaks text between words, and a word only where no line holds it: a hyphen is no place
+// to break, for a flag begins with two (ansi.Wrap breaks behind each).
+func wrap(text string, width int) string {
+	var b strings.Builder
+	column := 0
+	for i, word := range strings.Split(text, " ") {
+		cells := ansi.StringWidth(word)
+		switch {
+		case i == 0:
+		case column+1+cells <= width:
+			b.WriteByte(' ')
+			column++
+		default:
+			b.WriteByte('\n')
+			column = 0
+		}
+		b.WriteString(ansi.Hardwrap(word, width, true))
+		if column += cells; column > width {
+			column = (column-1)%width + 1
+		}
+	}
+	return b.String()
 }
 
 // Item is Text with a bullet before it.
@@ -72,9 +113,16 @@ func (s *Screen) Item(text string, tone Tone) {
 	s.buf.Write(rest)
 }
 
+// Term is a name and what it means, which begins in column at and stays right of it.
+func (s *Screen) Term(indent, at int, name, text string) {
+	start := s.buf.Len()
+	s.Text(indent+at, text, Plain)
+	copy(s.buf.Bytes()[start+indent:start+indent+at], name)
+}
+
 // Redraw makes Flush clear the terminal first.
 func (s *Screen) Redraw() {
-	if s.TTY {
+	if s.TTY && !s.Dumb {
 		s.buf.WriteString("\x1b[H\x1b[2J")
 	}
 }

@@ -37,10 +37,15 @@ type layout struct {
 
 // Table adds a table. On a terminal it fits the width: texts that can go below their
 // rows do, then columns are hidden (empty ones first), then cut. The titles of the
-// hidden columns that say something are returned. A pipe gets everything.
+// hidden columns that say something are returned. Wide hides and cuts nothing; a pipe gets
+// everything in its row.
 func (s *Screen) Table(t Table) (hidden []string) {
 	l := t.measure(s.Wide || !s.TTY, s.Wide)
-	if s.TTY && !s.Wide && s.Width > 0 {
+	switch {
+	case !s.TTY || s.Width == 0:
+	case s.Wide:
+		l.moveBelow(t, s.Width)
+	default:
 		hidden = l.fit(t, s.Width)
 	}
 	titles := make([]Cell, len(t.Columns))

@@ -71,6 +71,12 @@ etcd-no…  5.0 MiB
     connection refused by the kubelet
 `},
 		{"all of it with -o wide", Terminal{TTY: true, Width: 20, Unicode: true}, true, nil, `
+NAME           SIZE  NODE   EMPTY  ZONE  ID
+etcd-node0  5.0 MiB  node0  -      a     1
+節点          900 B  n1     -      b     2
+    connection refused by the kubelet
+`},
+		{"a pipe has it in the row", Terminal{Unicode: true}, true, nil, `
 NAME           SIZE  NODE   EMPTY  ZONE  ID  ERRORS
 etcd-node0  5.0 MiB  node0  -      a     1   -
 節点          900 B  n1     -      b     2   connection refused by the kubelet

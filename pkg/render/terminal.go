@@ -42,6 +42,9 @@ type Terminal struct {
 	Width   int  // cells in a line; 0: no limit (a pipe)
 	Color   bool // ANSI colours are wanted
 	Unicode bool // symbols beyond ASCII can be shown
+	Dumb    bool // a terminal that only goes on (TERM=dumb): nothing is drawn over
+	// Light: the terminal says that its background is light, and has 256 colours to choose from.
+	Light bool
 }
 
 // Detect looks at w and the environment.
@@ -51,9 +54,20 @@ func Detect(w io.Writer, getenv func(string) string, color Color) Terminal {
 		t.TTY = true
 		t.Width = terminalWidth(int(f.Fd()), getenv)
 		t.Unicode = t.Unicode && !plainTerminal(getenv)
+		t.Dumb = getenv("TERM") == "dumb"
 	}
 	t.Color = wantColor(t.TTY, getenv, color)
+	t.Light = lightBackground(getenv)
 	return t
+}
+
+// lightBackground goes by COLORFGBG, "foreground;background", alone (rxvt, Konsole and iTerm2 set
+// it): a terminal that is asked may not answer, or answer into the next prompt.
+func lightBackground(getenv func(string) string) bool {
+	fields := strings.Split(getenv("COLORFGBG"), ";")
+	background := fields[len(fields)-1]
+	many := strings.Contains(getenv("TERM"), "256color") || getenv("COLORTERM") != ""
+	return many && (background == "7" || background == "15")
 }
 
 // wantColor is --color, then NO_COLOR, CLICOLOR_FORCE, CLICOLOR=0, TERM=dumb, and

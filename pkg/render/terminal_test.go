@@ -78,3 +78,20 @@ func TestParseColor(t *testing.T) {
 		t.Error("blue was taken")
 	}
 }
+
+func TestLightBackground(t *testing.T) {
+	for _, test := range []struct {
+		colors, term string
+		want         bool
+	}{
+		{"0;15", "xterm-256color", true},
+		{"0;default;7", "rxvt-unicode-256color", true},
+		{"15;0", "xterm-256color", false},
+		{"", "xterm-256color", false},
+		{"0;15", "xterm", false}, // it may have no dark ones
+	} {
+		if got := lightBackground(env(map[string]string{"COLORFGBG": test.colors, "TERM": test.term})); got != test.want {
+			t.Errorf("COLORFGBG=%s TERM=%s: got %v", test.colors, test.term, got)
+		}
+	}
+}

@@ -20,7 +20,9 @@ const (
 	Strong
 )
 
-// theme is the look: the 16 ANSI colours, so that the terminal's own palette decides.
+// theme is the look: the 16 ANSI colours, so that the terminal's own palette decides. Its yellow
+// and green are made for a dark background, so that where a light one is known they are dark
+// ones out of the 256, at a contrast of 4.7 to white.
 type theme struct {
 	styles  map[Tone]lipgloss.Style
 	symbols map[Tone]string
@@ -33,10 +35,15 @@ func newTheme(t Terminal) theme {
 	if t.Color {
 		r.SetColorProfile(termenv.ANSI)
 	}
+	green, yellow, red := "2", "3", "1"
+	if t.Color && t.Light {
+		r.SetColorProfile(termenv.ANSI256)
+		green, yellow, red = "28", "130", "124"
+	}
 	color := func(code string) lipgloss.Style { return r.NewStyle().Foreground(lipgloss.Color(code)) }
 	look := theme{
 		styles: map[Tone]lipgloss.Style{
-			Good: color("2"), Warn: color("3"), Bad: color("1").Bold(true),
+			Good: color(green), Warn: color(yellow), Bad: color(red).Bold(true),
 			Dim: r.NewStyle().Faint(true), Strong: r.NewStyle().Bold(true),
 		},
 		symbols: map[Tone]string{Good: "+", Warn: "!", Bad: "x", Dim: "-"},
