@@ -80,7 +80,7 @@ func endIn(ctx context.Context, a *store.Archive, contents *store.Contents) (*pl
 		}
 		e, err := a.Envelope(ctx, t.ID, s)
 		if errors.Is(err, store.ErrDamaged) { // it is as good as absent: what went before is the end
-			return endIn(ctx, a, contents.Without(s))
+			return endIn(ctx, a, contents.Without(nil, []store.Segment{s}))
 		}
 		if err != nil {
 			return nil, err

@@ -180,6 +180,9 @@ func viewVerification(s *render.Screen, v *restore.Verification) {
 	for _, span := range v.Spans {
 		fact(s, "restores", "%d to %d", span.First, span.Last)
 	}
+	if len(v.Spans) == 0 {
+		fact(s, "restores", "nothing: no base is whole")
+	}
 	if v.Deep {
 		for _, p := range v.Proofs {
 			viewProof(s, &p, p.Revision)

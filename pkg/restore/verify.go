@@ -29,8 +29,9 @@ type Verification struct {
 	Segments int              `json:"segments"`
 	Changes  int64            `json:"revisions"`
 	Bytes    int64            `json:"bytes"`
-	Spans    []store.Span     `json:"spans"`
-	Faults   []Fault          `json:"faults,omitempty"`
+	// Spans are what can be restored of what was found whole.
+	Spans  []store.Span `json:"spans"`
+	Faults []Fault      `json:"faults,omitempty"`
 	// Proofs are those of a deep look: one for each unbroken run of revisions.
 	Proofs []Proof `json:"proofs,omitempty"`
 	Deep   bool    `json:"deep"`
@@ -65,7 +66,7 @@ func Verify(ctx context.Context, a *store.Archive, c *store.Contents, o VerifyOp
 		v.out.fault(string(c.Timeline.ID), err)
 	}
 	v.unreachable()
-	for _, step := range []func(context.Context) error{v.bases, v.segments, v.deep} {
+	for _, step := range []func(context.Context) error{v.bases, v.segments, v.whole, v.deep} {
 		if err := step(ctx); err != nil {
 			return v.out, err
 		}
@@ -103,6 +104,16 @@ type verifier struct {
 	out      *Verification
 	chains   *chains
 	overlap  overlap // of the segments that were read with those that come
+	// badBases and badSegments have a fault.
+	badBases    []store.Mark
+	badSegments []store.Segment
+}
+
+// whole leaves out what has a fault.
+func (v *verifier) whole(context.Context) error {
+	v.contents = v.contents.Without(v.badBases, v.badSegments)
+	v.out.Spans = v.contents.Spans()
+	return nil
 }
 
 // judge takes damage for a fault, and hands on what is the store's own.
@@ -118,9 +129,13 @@ func (v *verifier) judge(object string, err error) error {
 
 func (v *verifier) bases(ctx context.Context) error {
 	for _, b := range v.contents.Bases {
-		v.options.OnStep(fmt.Sprintf("base of revision %d", b.Info.Last))
-		if err := v.judge(fmt.Sprintf("base of revision %d", b.Info.Last), v.base(ctx, b)); err != nil {
+		name, faults := fmt.Sprintf("base of revision %d", b.Info.Last), len(v.out.Faults)
+		v.options.OnStep(name)
+		if err := v.judge(name, v.base(ctx, b)); err != nil {
 			return err
+		}
+		if len(v.out.Faults) > faults {
+			v.badBases = append(v.badBases, b.Mark)
 		}
 		v.out.Bases++
 	}
@@ -142,7 +157,7 @@ func (v *verifier) base(ctx context.Context, b store.Base) error {
 func (v *verifier) segments(ctx context.Context) error {
 	envelopes := map[segment.Revision][]*segment.Envelope{} // by the last revision
 	for i, s := range v.contents.Segments {
-		name := s.String()
+		name, faults := s.String(), len(v.out.Faults)
 		e, err := v.archive.Envelope(ctx, v.contents.Timeline.ID, s)
 		if err == nil {
 			err = follows(e, envelopes[s.First-1])
@@ -155,6 +170,9 @@ func (v *verifier) segments(ctx context.Context) error {
 		}
 		if err := v.judge(name, err); err != nil {
 			return err
+		}
+		if len(v.out.Faults) > faults {
+			v.badSegments = append(v.badSegments, s)
 		}
 		if e != nil {
 			envelopes[s.Last] = append(envelopes[s.Last], e)

@@ -139,11 +139,12 @@ func (a *Archive) readPruned(ctx context.Context, c *Contents, objects []stored)
 	return err
 }
 
-// Without is what there is without a segment.
-func (c *Contents) Without(bad Segment) *Contents {
+// Without is what there is without some bases and segments.
+func (c *Contents) Without(bases []Mark, segments []Segment) *Contents {
 	rest := *c
 	rest.runs = nil
-	rest.Segments = slices.DeleteFunc(slices.Clone(c.Segments), func(s Segment) bool { return s == bad })
+	rest.Bases = slices.DeleteFunc(slices.Clone(c.Bases), func(b Base) bool { return slices.Contains(bases, b.Mark) })
+	rest.Segments = slices.DeleteFunc(slices.Clone(c.Segments), func(s Segment) bool { return slices.Contains(segments, s) })
 	return &rest
 }
 

@@ -40,6 +40,9 @@ func TestCutSegment(t *testing.T) {
 			if err != nil || len(v.Faults) == 0 {
 				t.Errorf("verify finds %+v, %v, want the cut segment", v.Faults, err)
 			}
+			if n := len(v.Spans); left > 0 && (n != 1 || v.Spans[0].Last != newest.First-1) {
+				t.Errorf("verify says that %+v can be restored, want what is before the cut segment, %s", v.Spans, newest)
+			}
 		})
 	}
 }
