@@ -251,6 +251,7 @@ func (o *alarmDisarmOptions) print(done disarming) error {
 	}
 	screen := o.screen()
 	viewDisarming(screen, done)
+	o.nothingDone(screen, len(done.Plan.Alarms) == 0, done.Plan.Refusals)
 	return screen.Flush()
 }
 

@@ -254,6 +254,7 @@ func (o *compactOptions) print(done compaction) error {
 	}
 	screen := o.screen()
 	viewCompaction(screen, done)
+	o.nothingDone(screen, done.Plan.Idle, done.Plan.Refusals)
 	return screen.Flush()
 }
 

@@ -227,5 +227,6 @@ func (o *defragOptions) print(done defragmentation) error {
 	} else {
 		viewDefragPlan(screen, done)
 	}
+	o.nothingDone(screen, done.Plan.Empty(), done.Plan.Refusals)
 	return screen.Flush()
 }

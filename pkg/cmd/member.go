@@ -276,6 +276,7 @@ func (o *memberChange) print(done membership) error {
 		viewMemberReport(screen, done)
 	}
 	viewJoining(screen, done)
+	o.nothingDone(screen, done.Plan.Empty(), done.Plan.Refusals)
 	return screen.Flush()
 }
 

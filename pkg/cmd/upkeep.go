@@ -27,6 +27,13 @@ func (f *upkeepFlags) addConsent(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.overrideOwner, "override-owner", false, "also where something else looks after this etcd (OpenShift's operator, etcd-manager, RKE2, …)")
 }
 
+// nothingDone is what a dry run of something that could be done ends with.
+func (f upkeepFlags) nothingDone(s *render.Screen, idle bool, refusals []maintain.Refusal) {
+	if f.dryRun && !idle && len(refusals) == 0 {
+		s.Line(render.Cell{Text: "nothing was done; without --dry-run it asks, then does it", Tone: render.Dim})
+	}
+}
+
 // forUpkeep reaches the one cluster that is to be changed; for a plan alone a way to look is
 // enough.
 func (t *target) forUpkeep(ctx context.Context, f upkeepFlags, what string) (*reach, error) {
