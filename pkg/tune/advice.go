@@ -192,10 +192,18 @@ func (a *adviser) summarize() {
 		a.Reasons = append([]string{"then: " + a.Summary}, a.Reasons...)
 		a.Summary = "fix the disk first: fsync p99 " + say(*a.fsync.Value)
 	}
-	if others := a.others(); len(others) > 0 {
-		a.Reasons = append(a.Reasons, "look at "+strings.Join(others, ", "))
+	others := strings.Join(a.others(), ", ")
+	switch {
+	case others == "":
+	case strings.HasPrefix(a.Summary, keep): // what there is to do comes first
+		a.Summary = "look at " + others + "; " + a.Summary
+	default:
+		a.Reasons = append(a.Reasons, "look at "+others)
 	}
 }
+
+// keep begins a summary that leaves the timeouts as they are.
+const keep = "keep "
 
 // verdict is about the two timeouts.
 func (a *adviser) verdict() (summary string, reasons []string) {
@@ -215,7 +223,7 @@ func (a *adviser) verdict() (summary string, reasons []string) {
 	case len(a.incomplete()) > 0:
 		return "so far, keep " + what, []string{"not all was measured, and more may be needed"}
 	}
-	return "keep " + what, nil
+	return keep + what, nil
 }
 
 // others are the flags besides the two that are not well.
