@@ -69,6 +69,9 @@ func takeLock(ctx context.Context, members Members, overview etcd.Overview, run 
 	case errors.Is(err, rpctypes.ErrLeaseExist):
 		return nil, "", ErrLocked
 	case errors.Is(err, rpctypes.ErrNoSpace):
+		if LockedFor(ctx, members, overview, run.Timeout) > 0 { // since there was space
+			return nil, "", ErrLocked
+		}
 		return nil, "nothing keeps a second run away: etcd has no space for a lease, its lock", nil
 	case err != nil:
 		return nil, "", fmt.Errorf("take the lock: %w", err)

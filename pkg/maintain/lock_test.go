@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
 )
@@ -135,4 +137,20 @@ func TestLockIsRenewedPastAMemberThatHangs(t *testing.T) {
 	m.Clients = slices.Delete(m.Clients, 0, 1)
 	l.members = m
 	l.free(t.Context())
+}
+
+// A lock that was taken while there was space keeps others away without it, too.
+func TestLockWithoutSpace(t *testing.T) {
+	c := etcdtest.Start(t, 1, etcdtest.Options{Plain: true})
+	m := membersOf(c)
+	l := take(t, m, patience)
+	c.RaiseAlarm(c.Members[0].ID(), pb.AlarmType_NOSPACE)
+	overview := etcd.Observe(t.Context(), m.Sources, patience)
+	if _, without, err := takeLock(t.Context(), m, overview, DefragRun{Timeout: patience, renewal: time.Hour}); !errors.Is(err, ErrLocked) {
+		t.Errorf("a second run beside the first: %v, %q", err, without)
+	}
+	l.free(t.Context())
+	if _, without, err := takeLock(t.Context(), m, overview, DefragRun{Timeout: patience, renewal: time.Hour}); err != nil || without == "" {
+		t.Errorf("alone, without space: %v, %q", err, without)
+	}
 }
