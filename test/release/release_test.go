@@ -37,7 +37,8 @@ var dist = filepath.Join(root, "dist")
 var platforms = []string{"darwin/amd64", "darwin/arm64", "linux/amd64", "linux/arm64", "windows/amd64", "windows/arm64"}
 
 func TestMain(m *testing.M) {
-	c := exec.Command("make", "-s", "-C", root, "release", "VERSION="+version, "RELEASE_IMAGE="+image)
+	// -w: what make itself says is no part of the image's name.
+	c := exec.Command("make", "-w", "-C", root, "release", "VERSION="+version, "RELEASE_IMAGE="+image)
 	c.Stdout, c.Stderr = os.Stderr, os.Stderr
 	c.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "MAKEFLAGS=") }) // those of a make around it
 	if err := c.Run(); err != nil {
