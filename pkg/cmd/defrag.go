@@ -177,10 +177,15 @@ func (o *defragOptions) carryOut(ctx context.Context, r *reach, facts maintain.D
 		},
 	})
 	done.Report = &report
-	if err != nil {
-		err = withHint(err, "see how etcd is: kubectl etcd status", "then go on with the members that still need it: kubectl etcd defrag --auto")
+	return errors.Join(o.print(done), goOn(err))
+}
+
+// goOn says what comes next after a run that ended early.
+func goOn(err error) error {
+	if err == nil || errors.Is(err, maintain.ErrLocked) { // begun by another run while the question was open
+		return err
 	}
-	return errors.Join(o.print(done), err)
+	return withHint(err, "see how etcd is: kubectl etcd status", "then go on with the members that still need it: kubectl etcd defrag --auto")
 }
 
 // defragged are the members of a plan, in order.

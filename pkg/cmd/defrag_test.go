@@ -592,3 +592,23 @@ func TestConfirm(t *testing.T) {
 		}
 	}
 }
+
+// Where another run was quicker there is nothing to go on with: it is waited for.
+func TestNextStepAfterADefragmentation(t *testing.T) {
+	s, _, _ := testSession(nil)
+	for _, test := range []struct {
+		err  error
+		want string
+	}{
+		{maintain.ErrLocked, "wait for its end"},
+		{errors.New("it hangs"), "kubectl etcd defrag --auto"},
+	} {
+		f := s.explain(goOn(fmt.Errorf("step 1 of 3: %w", test.err)), "kubectl etcd defrag")
+		if !strings.Contains(strings.Join(f.hints, "\n"), test.want) {
+			t.Errorf("%v: %q, want %q", test.err, f.hints, test.want)
+		}
+	}
+	if goOn(nil) != nil {
+		t.Error("all is well, and an error")
+	}
+}

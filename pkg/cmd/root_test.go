@@ -43,6 +43,7 @@ func TestUsageHints(t *testing.T) {
 		{[]string{"restore", "my snapshot.db"}, "hint: kubectl etcd restore --from-file 'my snapshot.db' --out-dir restored\n"},
 		{[]string{"status", "--interval", "3s"}, "error: --interval goes with --watch\n"},
 		{[]string{"status", "--endpoint", "x"}, "error: unknown flag: --endpoint; did you mean --endpoints?\n"},
+		{[]string{"status", "--by", "x"}, "error: unknown flag: --by\n"}, // not --as
 		{[]string{"status", "--tiemout", "3s"}, "error: unknown flag: --tiemout; did you mean --timeout?\n"},
 		{[]string{"status", "--nope"}, "error: unknown flag: --nope\n"},
 		{[]string{"status", "-x"}, "error: unknown shorthand flag: 'x' in -x\n"},

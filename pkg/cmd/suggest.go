@@ -19,6 +19,9 @@ func flagError(c *cobra.Command, err error) error {
 	name, near, best := unknown.GetSpecifiedName(), "", 3
 	c.Flags().VisitAll(func(f *pflag.Flag) {
 		distance := editDistance(name, f.Name)
+		if distance >= len(name) { // no letter is the same
+			distance = best
+		}
 		if strings.HasPrefix(f.Name, name) {
 			distance = min(distance, 2)
 		}

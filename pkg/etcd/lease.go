@@ -20,10 +20,22 @@ func (c *Client) GrantLease(ctx context.Context, id int64, ttl time.Duration) er
 	return nil
 }
 
-// RenewLease gives a lease its whole time again. rpctypes.ErrLeaseNotFound: it has ended.
+// RenewLease gives a lease its whole time again, or ends with the first error: clientv3's
+// KeepAliveOnce asks a member that is down again and again without a pause. rpctypes.ErrLeaseNotFound:
+// it has ended.
 func (c *Client) RenewLease(ctx context.Context, id int64) error {
-	if _, err := c.raw.KeepAliveOnce(ctx, clientv3.LeaseID(id)); err != nil {
-		return fmt.Errorf("renew lease: %w", err)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // which ends the stream
+	stream, err := pb.NewLeaseClient(c.raw.ActiveConnection()).LeaseKeepAlive(ctx)
+	if err != nil {
+		return fmt.Errorf("renew lease: %w", rpctypes.Error(err))
+	}
+	_ = stream.Send(&pb.LeaseKeepAliveRequest{ID: id}) // why it failed is what Recv says
+	switch answer, err := stream.Recv(); {
+	case err != nil:
+		return fmt.Errorf("renew lease: %w", rpctypes.Error(err))
+	case answer.TTL <= 0:
+		return fmt.Errorf("renew lease: %w", rpctypes.ErrLeaseNotFound)
 	}
 	return nil
 }

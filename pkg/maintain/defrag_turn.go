@@ -15,7 +15,7 @@ func (d *defrag) turn(ctx context.Context, i int, step DefragStep) error {
 	if err := d.settle(ctx, i); err != nil {
 		return err
 	}
-	if err := d.lock.held(); err != nil {
+	if err := d.lock.held(ctx); err != nil {
 		return err
 	}
 	overview, err := d.ready(ctx)

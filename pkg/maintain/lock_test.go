@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd/etcdtest"
 )
@@ -53,7 +55,7 @@ func TestDefragKeepsOthersAway(t *testing.T) {
 	}
 }
 
-// A run whose lock has ended, as after a minute's sleep of its machine, begins no other turn.
+// A run whose lock has ended, as after some minutes' sleep of its machine, begins no other turn.
 func TestDefragEndsWithoutItsLock(t *testing.T) {
 	c := etcdtest.Start(t, 1, etcdtest.Options{Plain: true})
 	fragment(t, c, 64)
@@ -64,18 +66,91 @@ func TestDefragEndsWithoutItsLock(t *testing.T) {
 	}
 	defer l.free(t.Context())
 	pause(t.Context(), 100*time.Millisecond) // renewed some times
-	if err := l.held(); err != nil {
+	if err := l.held(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if err := m.Clients[0].RevokeLease(t.Context(), lockID); err != nil {
 		t.Fatal(err)
 	}
 	l.renewed.Wait()
-	if err := l.held(); !errors.Is(err, ErrUnready) {
+	if err := l.held(t.Context()); !errors.Is(err, ErrUnready) {
 		t.Errorf("without its lock: %v", err)
 	}
 	d := defrag{DefragRun: DefragRun{Timeout: patience}, members: m, lock: l, plan: planOf(t, m, DefragOptions{Force: true})}
 	if err := d.turn(t.Context(), 1, d.plan.Steps[0]); !errors.Is(err, ErrUnready) {
 		t.Errorf("a turn without the lock: %v", err)
+	}
+}
+
+func take(t *testing.T, m Members, timeout time.Duration) *lock {
+	t.Helper()
+	l, _, err := takeLock(t.Context(), m, etcd.Observe(t.Context(), m.Sources, patience), DefragRun{Timeout: timeout, renewal: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// A run that slept so long that its lock ended does not take that of the next run for its own.
+func TestLockOfTheNextRun(t *testing.T) {
+	c := etcdtest.Start(t, 1, etcdtest.Options{Plain: true})
+	m := membersOf(c)
+	slept := take(t, m, patience)
+	if err := m.Clients[0].RevokeLease(t.Context(), lockID); err != nil { // as etcd does by itself
+		t.Fatal(err)
+	}
+	next := take(t, m, patience)
+	slept.now = func() time.Time { return time.Now().Round(0).Add(lockTTL) }
+	if err := slept.held(t.Context()); !errors.Is(err, ErrUnready) {
+		t.Errorf("the lock that ended is held: %v", err)
+	}
+	slept.free(t.Context())
+	if left := lockedFor(t, m); left == 0 {
+		t.Error("the next run's lock was given back")
+	}
+	if err := next.held(t.Context()); err != nil {
+		t.Errorf("the next run's lock: %v", err)
+	}
+	next.free(t.Context())
+	if left := lockedFor(t, m); left != 0 {
+		t.Errorf("the lock lasts %s after its run", left)
+	}
+}
+
+// A member that hangs, however patient the run is, keeps the lock from nothing.
+func TestLockIsRenewedPastAMemberThatHangs(t *testing.T) {
+	c := etcdtest.Start(t, 3, etcdtest.Options{Plain: true})
+	line := etcdtest.NewLine(c.Members[0].Addr())
+	endpoint := c.Members[0].Endpoint()
+	endpoint.Dial = line.Dial
+	m := membersOf(c)
+	m.Clients[0] = c.OpenWith(endpoint, etcd.Options{})
+	l := take(t, m, time.Hour)
+	line.Hold()
+	defer line.Release()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	was := l.last
+	if err := l.held(ctx); err != nil || ctx.Err() != nil || !l.last.After(was) {
+		t.Errorf("not renewed: %v, %v", err, ctx.Err())
+	}
+	m.Clients = slices.Delete(m.Clients, 0, 1)
+	l.members = m
+	l.free(t.Context())
+}
+
+// A lock that was taken while there was space keeps others away without it, too.
+func TestLockWithoutSpace(t *testing.T) {
+	c := etcdtest.Start(t, 1, etcdtest.Options{Plain: true})
+	m := membersOf(c)
+	l := take(t, m, patience)
+	c.RaiseAlarm(c.Members[0].ID(), pb.AlarmType_NOSPACE)
+	overview := etcd.Observe(t.Context(), m.Sources, patience)
+	if _, without, err := takeLock(t.Context(), m, overview, DefragRun{Timeout: patience, renewal: time.Hour}); !errors.Is(err, ErrLocked) {
+		t.Errorf("a second run beside the first: %v, %q", err, without)
+	}
+	l.free(t.Context())
+	if _, without, err := takeLock(t.Context(), m, overview, DefragRun{Timeout: patience, renewal: time.Hour}); err != nil || without == "" {
+		t.Errorf("alone, without space: %v, %q", err, without)
 	}
 }

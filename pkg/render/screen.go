@@ -58,8 +58,8 @@ func (s *Screen) Say(indent int, cells ...Cell) {
 	}
 	text := line.String()
 	if s.TTY && s.Width > indent+20 && ansi.StringWidth(text) > s.Width {
-		first, rest, _ := strings.Cut(wrap(text, s.Width), "\n")
-		rest = wrap(strings.ReplaceAll(rest, "\n", " "), s.Width-indent)
+		first, _, _ := strings.Cut(wrap(text, s.Width), "\n")
+		rest := wrap(strings.TrimPrefix(text[len(first):], " "), s.Width-indent)
 		text = first + "\n" + strings.Repeat(" ", indent) + strings.ReplaceAll(rest, "\n", "\n"+strings.Repeat(" ", indent))
 	}
 	s.buf.WriteString(text)

@@ -39,6 +39,20 @@ func TestTerm(t *testing.T) {
 	}
 }
 
+// A word that no line holds is broken, and nothing put in where it is.
+func TestSayALongWord(t *testing.T) {
+	var out bytes.Buffer
+	s := NewScreen(&out, Terminal{TTY: true, Width: 30})
+	s.Say(2, Cell{Text: "ok: in /a/folder/of-a-name/that/is-very/long/indeed, all"})
+	if err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	want := "ok: in\n  /a/folder/of-a-name/that/is-\n  very/long/indeed, all\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // TestSay: a sentence goes on below, between words, and keeps its tones; a pipe and a wide
 // terminal have it in one line.
 func TestSay(t *testing.T) {

@@ -20,7 +20,7 @@ tool sbom github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
 tool krew sigs.k8s.io/krew/cmd/validate-krew-manifest
 
 tar=bin/kubectl-etcd_${version}_image.tar
-relay=$(make -s image VERSION="$version" IMAGE="$image:$version" IMAGE_TAR="$tar" RELAY_IMAGE=)
+relay=$(make -s --no-print-directory image VERSION="$version" IMAGE="$image:$version" IMAGE_TAR="$tar" RELAY_IMAGE=)
 echo "image: $relay"
 
 # All that goreleaser needs is here by now; where that may be done it gets no network.

@@ -37,7 +37,8 @@ var dist = filepath.Join(root, "dist")
 var platforms = []string{"darwin/amd64", "darwin/arm64", "linux/amd64", "linux/arm64", "windows/amd64", "windows/arm64"}
 
 func TestMain(m *testing.M) {
-	c := exec.Command("make", "-s", "-C", root, "release", "VERSION="+version, "RELEASE_IMAGE="+image)
+	// -w: what make itself says is no part of the image's name.
+	c := exec.Command("make", "-w", "-C", root, "release", "VERSION="+version, "RELEASE_IMAGE="+image)
 	c.Stdout, c.Stderr = os.Stderr, os.Stderr
 	c.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "MAKEFLAGS=") }) // those of a make around it
 	if err := c.Run(); err != nil {
@@ -191,7 +192,8 @@ func TestChecksums(t *testing.T) {
 	}
 }
 
-// A bill of materials names what is in that binary, and nothing that only tests use.
+// A bill of materials names what is in that binary, and nothing that only tests use, nor when or
+// as which document it was made: the same commit gives the same bytes.
 func TestBillsOfMaterials(t *testing.T) {
 	for _, platform := range platforms {
 		content, err := os.ReadFile(filepath.Join(dist, fmt.Sprintf("kubectl-etcd_%s_%s.cdx.json", version, strings.ReplaceAll(platform, "/", "_"))))
@@ -199,8 +201,9 @@ func TestBillsOfMaterials(t *testing.T) {
 			t.Fatal(err)
 		}
 		var bill struct {
-			BOMFormat  string
-			Components []struct{ Name, Version, Purl string }
+			BOMFormat, SerialNumber string
+			Metadata                struct{ Timestamp string }
+			Components              []struct{ Name, Version, Purl string }
 		}
 		if err := json.Unmarshal(content, &bill); err != nil {
 			t.Fatal(err)
@@ -213,6 +216,9 @@ func TestBillsOfMaterials(t *testing.T) {
 			if !strings.HasPrefix(names[module], "pkg:golang/"+module+"@v") {
 				t.Errorf("%s: %s is %q", platform, module, names[module])
 			}
+		}
+		if bill.SerialNumber != "" || bill.Metadata.Timestamp != "" {
+			t.Errorf("%s: number %q, time %q: another one each time", platform, bill.SerialNumber, bill.Metadata.Timestamp)
 		}
 		if bill.BOMFormat != "CycloneDX" || names["github.com/rogpeppe/go-internal"] != "" {
 			t.Errorf("%s: %s, with testscript: %q", platform, bill.BOMFormat, names["github.com/rogpeppe/go-internal"])
