@@ -140,7 +140,9 @@ type adviser struct {
 	network      network
 	fsync        Fact[time.Duration]
 	fsyncUnknown []string
-	refused      bool // no timing suits such round trips
+	refused      bool   // no timing suits such round trips
+	doubt        string // why the one that would suit is not suggested
+	unseen       string // whose present one is not known
 }
 
 // minor is the oldest version of the members, whose flags all of them know; the newest
@@ -213,11 +215,16 @@ func (a *adviser) verdict() (summary string, reasons []string) {
 		}
 		return fmt.Sprintf("no setting suits round trips of %s: etcd can't go that far", say(*a.RTT.Value)), nil
 	}
+	if a.doubt != "" {
+		return "measure the lines before the timeouts are changed: --relay, or a certificate", []string{a.doubt}
+	}
 	if a.Timing == nil {
 		return "not measured: which timeouts suit", []string{a.RTT.why()}
 	}
 	what := fmt.Sprintf("heartbeat-interval=%s and election-timeout=%s", flagMillis(a.Timing.Heartbeat), flagMillis(a.Timing.Election))
 	switch {
+	case a.unseen != "":
+		return what + " suit; compare with what runs", []string{a.unseen}
 	case a.changes("heartbeat-interval") || a.changes("election-timeout"):
 		return "set " + what, nil
 	case len(a.incomplete()) > 0:

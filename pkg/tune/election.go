@@ -93,6 +93,11 @@ func (a *adviser) suitable(now []MemberTiming, unknown error) (heartbeat, electi
 		level = LevelUnknown
 	case uniform(now) && now[0].suits(rtt, fsync):
 		want, level = now[0].Timing, LevelKeep
+	case a.network.probed && uniform(now) && now[0].suits(a.network.sure, fsync):
+		a.doubt = fmt.Sprintf("by etcd's own probes %s is %s, which would want heartbeat-interval=%s and election-timeout=%s; they are averaged since etcd started, also over times when a member was down",
+			a.network.farthest, say(rtt), flagMillis(want.Heartbeat), flagMillis(want.Election))
+		r := ruling{LevelUnknown, "", a.doubt}
+		return r, r
 	}
 	a.Timing = &want
 	effects := want.effects()
@@ -123,9 +128,9 @@ func (a *adviser) explain(level Level, want Timing, unknown error) (heartbeat, e
 		election.reason += text
 	}
 	if unknown != nil {
-		text := "; what it is now is not known of " + unknown.Error()
-		heartbeat.reason += text
-		election.reason += text
+		a.unseen = "what they are now is not known of " + unknown.Error()
+		heartbeat = ruling{level, "", flagMillis(want.Heartbeat) + " suits: " + heartbeat.reason + "; " + a.unseen}
+		election = ruling{level, "", flagMillis(want.Election) + " suits: " + election.reason + "; " + a.unseen}
 	}
 	return heartbeat, election
 }

@@ -27,8 +27,10 @@ func (p pair) String() string { return p.a + " to " + p.b }
 type network struct {
 	pairs    map[pair]Fact[time.Duration]
 	longest  Fact[time.Duration]
-	farthest string   // the pair with the longest
-	unknown  []string // pairs that could not be measured, and why
+	farthest string        // the pair with the longest
+	probed   bool          // which etcd's own probes alone tell
+	sure     time.Duration // the longest that something else tells
+	unknown  []string      // pairs that could not be measured, and why
 	notes    []string
 }
 
@@ -64,14 +66,20 @@ func (n *network) add(p pair, all []RTT) {
 			missing = why
 			continue
 		}
-		found[r.Method] = max(found[r.Method], *r.P50.Value)
+		was, seen := found[r.Method]
+		if found[r.Method] = max(was, *r.P50.Value); seen && r.Method == MethodMetric {
+			found[r.Method] = min(was, *r.P50.Value) // both are too long, by what happened to that direction's connections
+		}
 	}
-	rtt := n.choose(p, found)
+	rtt, method := n.choose(p, found)
 	if rtt.Value == nil {
 		rtt.Missing = missing
 		n.unknown = append(n.unknown, fmt.Sprintf("%s: %s", p, missing))
 	} else if n.longest.Value == nil || *rtt.Value > *n.longest.Value {
-		n.longest, n.farthest = rtt, p.String()
+		n.longest, n.farthest, n.probed = rtt, p.String(), method == MethodMetric
+	}
+	if rtt.Value != nil && method != MethodMetric {
+		n.sure = max(n.sure, *rtt.Value)
 	}
 	n.pairs[p] = rtt
 }
@@ -92,7 +100,7 @@ func (r RTT) unfit() string {
 
 // choose takes the best method. Reads that take half as long again as connects are worth a
 // note: the line is not what they wait for.
-func (n *network) choose(p pair, found map[Method]time.Duration) Fact[time.Duration] {
+func (n *network) choose(p pair, found map[Method]time.Duration) (Fact[time.Duration], Method) {
 	connect, connected := found[MethodConnect]
 	read, asked := found[MethodReadIndex]
 	if connected && asked && read > connect+leastNoise && 2*read > 3*connect {
@@ -100,10 +108,10 @@ func (n *network) choose(p pair, found map[Method]time.Duration) Fact[time.Durat
 	}
 	for _, method := range methods {
 		if rtt, ok := found[method]; ok {
-			return Known(rtt)
+			return Known(rtt), method
 		}
 	}
-	return Fact[time.Duration]{}
+	return Fact[time.Duration]{}, ""
 }
 
 // Best keeps of each two members what the best method measured, in each direction that it

@@ -51,6 +51,39 @@ func TestRoundTripsByMethod(t *testing.T) {
 	}
 }
 
+// etcd's own probes are averaged since it started, also over a time when a member was down: they
+// alone change no timeout, and the shorter of a line's two directions counts.
+func TestProbesAloneChangeNothing(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		connects time.Duration // between m1 and m2; 0: not measured
+		back     time.Duration // by the metric, from m3 to m1
+		summary  string
+		timing   bool
+	}{
+		{"only the metric, one direction short", 0, 10 * ms, "keep heartbeat-interval=100", true},
+		{"only the metric", 0, 150 * ms, "measure the lines before the timeouts are changed", false},
+		{"the metric is longer than what is sure, and that is fine", 20 * ms, 150 * ms, "measure the lines before the timeouts are changed", false},
+		{"what is sure wants a change", 150 * ms, 160 * ms, "set heartbeat-interval=", true},
+	} {
+		f := kubeadmFacts(3, 0, 6*ms)
+		f.RTTs = nil
+		for _, r := range []struct {
+			from, to string
+			rtt      time.Duration
+		}{{"m1", "m2", 5 * ms}, {"m1", "m3", 162 * ms}, {"m3", "m1", test.back}, {"m2", "m3", 5 * ms}} {
+			f.RTTs = append(f.RTTs, RTT{From: r.from, To: r.to, Method: MethodMetric, P50: Known(r.rtt), Samples: 10})
+		}
+		if test.connects > 0 {
+			f.RTTs = append(f.RTTs, RTT{From: "m1", To: "m2", Method: MethodConnect, P50: Known(test.connects), Samples: 40})
+		}
+		a := Advise(f, Options{})
+		if !strings.HasPrefix(a.Summary, test.summary) || (a.Timing != nil) != test.timing {
+			t.Errorf("%s: %s %q, timing %v", test.name, a.Summary, a.Reasons, a.Timing)
+		}
+	}
+}
+
 func TestLearnersDoNotCount(t *testing.T) {
 	f := kubeadmFacts(4, 2*ms, 6*ms)
 	f.Members[3].Learner = true

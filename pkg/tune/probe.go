@@ -156,7 +156,7 @@ func FromMetrics(means []PeerMean, secure bool, measured []RTT) []RTT {
 			rtt.P50 = Unknown[time.Duration](fmt.Sprintf("etcd has probed %d times since it started", m.Samples))
 		} else {
 			rtt.P50 = Known(time.Duration(float64(m.Mean) / factor))
-			rtt.Confidence = fmt.Sprintf("mean of its probes since it started %s, by %.1f (%s)", say(m.Mean), factor, how)
+			rtt.Confidence = fmt.Sprintf("mean of its probes since it started %s, divided by %.1f (%s)", say(m.Mean), factor, how)
 		}
 		rtts = append(rtts, rtt)
 	}
