@@ -36,6 +36,8 @@ func explainShortly(err error, timeout time.Duration) string {
 		return "interrupted"
 	case errors.Is(err, syscall.ECONNREFUSED) && errors.As(err, &refused) && refused.Addr != nil:
 		return "connection refused by " + refused.Addr.String()
+	case errors.Is(err, context.DeadlineExceeded) && timeout == 0:
+		return "no answer in time" + behind(err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("no answer in %s", timeout) + behind(err)
 	}

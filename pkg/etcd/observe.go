@@ -27,9 +27,9 @@ func Observe(ctx context.Context, sources []Source, timeout time.Duration) Overv
 // reading is what one source gave.
 type reading struct {
 	source  Source
-	timeout time.Duration
-	err     error   // why there is no status
-	status  *Status // nil: it didn't answer
+	timeout time.Duration // what was waited, where less
+	err     error         // why there is no status
+	status  *Status       // nil: it didn't answer
 	certs   []Certificate
 	members []Member
 	alarms  []Alarm
@@ -48,9 +48,13 @@ func look(ctx context.Context, source Source, timeout time.Duration) reading {
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	began := time.Now()
 	status, err := source.Reader.Status(ctx)
 	if err != nil {
 		r.err = overdue(ctx, err)
+		if waited := time.Since(began).Round(100 * time.Millisecond); waited < timeout-timeout/10 { // a way in gave up before
+			r.timeout = waited
+		}
 		return r
 	}
 	r.status, r.certs = &status, certificatesOf(source.Reader)

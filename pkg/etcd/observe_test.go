@@ -3,6 +3,7 @@ package etcd_test
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -207,6 +208,21 @@ func TestObserveLateReadsAreNoLostQuorum(t *testing.T) {
 	v := etcd.Observe(t.Context(), sources, deadline).Verdict
 	if v.Level != etcd.LevelCritical || v.HasQuorum != nil || v.Summary != "0 of 1 members healthy, leader a, quorum unknown" {
 		t.Errorf("verdict %+v", v)
+	}
+}
+
+type impatient struct{ etcd.Reader }
+
+func (impatient) Status(context.Context) (etcd.Status, error) {
+	time.Sleep(300 * time.Millisecond)
+	return etcd.Status{}, context.DeadlineExceeded
+}
+
+// A way in that has limits of its own, as exec has, is said to have waited for as long as it did.
+func TestObserveSaysHowLongItWaited(t *testing.T) {
+	overview := etcd.Observe(t.Context(), []etcd.Source{{Name: "a", Reader: impatient{}}}, time.Hour)
+	if row := rowOf(t, overview, "a"); !regexp.MustCompile(`^no answer in (\d+ms|[\d.]+s)$`).MatchString(row.Error) {
+		t.Errorf("row %+v", row)
 	}
 }
 

@@ -115,5 +115,5 @@ func judgeServerErrors(l pages, limits Limits, o *outcome) {
 		return
 	}
 	o.shows("errors: %s", failed.Value)
-	o.graded(failed.Value.value(), limits.at("apiserver-errors"), never, "%.2g%% of the API server's requests failed", 100*failed.Value.value())
+	o.graded(failed.Value.value(), limits.at("apiserver-errors"), never, "%s of the API server's requests failed", percent(failed.Value.value()))
 }

@@ -93,7 +93,7 @@ func judgeFailedCalls(f *Facts, limits Limits, o *outcome) {
 	}
 	if where != "" {
 		o.graded(worst.value(), limits.at("failed-calls"), limits.at("failed-calls-critical"),
-			"%.2g%% of the calls failed at the most (%s)", 100*worst.value(), where)
+			"%s of the calls failed at the most (%s)", percent(worst.value()), where)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
@@ -327,5 +328,13 @@ func serverViewCases() []checkCase {
 		{id: "H39", name: "no Kubernetes", level: Unmeasured, says: "--endpoints", change: func(f *Facts) {
 			f.Kubernetes, f.WithoutKubernetes = nil, "reached by --endpoints"
 		}},
+	}
+}
+
+func TestPercent(t *testing.T) {
+	for share, want := range map[float64]string{0: "0%", 0.0012: "0.12%", 0.056: "5.6%", 0.123: "12%", 1: "100%"} {
+		if got := percent(share); got != want {
+			t.Errorf("%g: got %s, want %s", share, got, want)
+		}
 	}
 }

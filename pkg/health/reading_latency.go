@@ -103,7 +103,7 @@ type share struct {
 func (s share) value() float64 { return s.part / s.whole }
 
 func (s share) String() string {
-	return fmt.Sprintf("%.0f of %.0f (%.2g%%) %s", s.part, s.whole, 100*s.value(), s.when)
+	return fmt.Sprintf("%.0f of %.0f (%s) %s", s.part, s.whole, percent(s.value()), s.when)
 }
 
 // share counts between the looks, or where that is of too few, since the process began.
@@ -194,4 +194,12 @@ func brief(seconds float64) string {
 		return d.Round(time.Millisecond).String()
 	}
 	return d.Round(10 * time.Microsecond).String()
+}
+
+// percent is a share in percent, of a small one two digits.
+func percent(share float64) string {
+	if share >= 0.1 {
+		return fmt.Sprintf("%.0f%%", 100*share)
+	}
+	return fmt.Sprintf("%.2g%%", 100*share)
 }

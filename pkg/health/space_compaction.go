@@ -144,6 +144,11 @@ func judgeUncompacted(f *Facts, members []reading[idleness], limit time.Duration
 		o.mend("remove --etcd-compaction-interval=0 from the API servers")
 		return
 	}
+	if f.Kubernetes == nil {
+		o.info("etcd itself is not set to compact; whether API servers do that is not seen from here")
+		o.mend("look at it through Kubernetes; for an etcd of anything else: --auto-compaction-retention=1h, unless its users compact it")
+		return
+	}
 	o.info("nothing is set to compact: the history of every key is kept, unless its users compact it")
 	o.mend("--auto-compaction-retention=1h, unless its users compact it")
 }

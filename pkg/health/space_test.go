@@ -259,6 +259,10 @@ func compactionCases() []checkCase {
 			interval(f, "0", "0s")
 			all(compactedAgo(time.Hour))(f)
 		}},
+		{id: "H26", name: "reached without Kubernetes", level: Info, says: "whether API servers do that is not seen from here", change: func(f *Facts) {
+			f.Kubernetes, f.WithoutKubernetes = nil, "reached by --endpoints"
+			all(compactedAgo(time.Hour))(f)
+		}},
 		{id: "H26", name: "nor need to", level: OK, says: "last compacted 1h0m0s ago", change: func(f *Facts) {
 			interval(f, "0")
 			f.Members[1].Settings.Value["auto-compaction-retention"] = "1"
