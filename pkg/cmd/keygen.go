@@ -118,6 +118,6 @@ func (s *session) showKey(path, kind, public, flags string) error {
 	screen.Say(2, screen.State("ok", render.Good), render.Cell{Text: ": secret key in " + path + ", for you only", Tone: render.Strong})
 	fact(screen, kind, "%s", public)
 	screen.Line()
-	screen.Line(render.Cell{Text: "next: "}, render.Cell{Text: "kubectl etcd backup --follow --archive LOCATION " + flags, Tone: render.Strong})
+	screen.Line(render.Cell{Text: "next: "}, render.Cell{Text: "kubectl etcd backup --follow --archive LOCATION " + flags + " --keep-within 48h --keep-daily 14", Tone: render.Strong})
 	return screen.Flush()
 }

@@ -82,6 +82,18 @@ func kubeadmPlan() restore.Plan {
 	}
 }
 
+// What is raised need not be the snapshot's own: the archive may know a later one.
+func TestRaisedFromWhere(t *testing.T) {
+	plan := kubeadmPlan()
+	if text := drawRestore(t, func(s *render.Screen) { viewSource(s, &plan) }); strings.Contains(text, "newest that is known") {
+		t.Errorf("the snapshot's own is the newest: %s", text)
+	}
+	plan.NewRevision += 8
+	if text := drawRestore(t, func(s *render.Screen) { viewSource(s, &plan) }); !strings.Contains(text, "1000184475, raised by 1000000000 above 184475, the newest that is known") {
+		t.Errorf("it was raised above a later one: %s", text)
+	}
+}
+
 func drawRestore(t *testing.T, view func(*render.Screen)) string {
 	t.Helper()
 	var out bytes.Buffer

@@ -70,7 +70,11 @@ func viewSource(s *render.Screen, p *restore.Plan) {
 	c := p.Snapshot.Contents
 	fact(s, "snapshot", "%s, revision %d, %d keys, etcd %s", render.Bytes(p.Snapshot.Size), c.Revision, c.Keys, dash(p.Snapshot.Version))
 	if p.Bump > 0 {
-		fact(s, "revision", "%d, raised by %d; all before is marked compacted", p.NewRevision, p.Bump)
+		from := ""
+		if newest := p.NewRevision - p.Bump; newest != int64(c.Revision) {
+			from = fmt.Sprintf(" above %d, the newest that is known", newest)
+		}
+		fact(s, "revision", "%d, raised by %d%s; all before is marked compacted", p.NewRevision, p.Bump, from)
 	} else {
 		fact(s, "revision", "%d, as in the snapshot", c.Revision)
 	}

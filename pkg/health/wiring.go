@@ -65,7 +65,7 @@ func wiringChecks() []Check {
 
 const (
 	rewriteSecrets = "kubectl get secrets -A -o json | kubectl replace -f -"
-	makeBackups    = "kubectl etcd backup --follow --archive ARCHIVE; as a pod: kubectl etcd agent manifest"
+	makeBackups    = "kubectl etcd keygen makes a key and names the next command; as a pod: kubectl etcd agent manifest --help"
 )
 
 func wiringLimits() []Limit {
