@@ -47,7 +47,7 @@ func (t *target) credentials(ctx context.Context, client kubeClient, cluster dis
 	}
 	if t.certSecret == "" {
 		if files := t.tlsFiles(); !files.empty() {
-			return files.read()
+			return t.readGiven(files)
 		}
 	}
 	secret, err := t.secrets(ctx, client, cluster, discover.CredentialOptions{Secret: t.certSecret})
@@ -87,6 +87,14 @@ func (t *target) tlsFiles() tlsFiles {
 		return t.files
 	}
 	return tlsFiles{t.getenv("ETCDCTL_CACERT"), t.getenv("ETCDCTL_CERT"), t.getenv("ETCDCTL_KEY")}
+}
+
+// readGiven reads them, and says so with -v.
+func (t *target) readGiven(files tlsFiles) (*pemBundle, error) {
+	if !files.empty() {
+		t.log.Info("use certificates", "from", files.cert, "authority", files.ca)
+	}
+	return files.read()
 }
 
 // read reads the files that were given. One that holds nothing is an error, not one that

@@ -21,7 +21,7 @@ func (t *target) nodeCredentials(cluster discover.LocalCluster) (bundle *pemBund
 		return nil, nil, nil
 	}
 	if files := t.tlsFiles(); !files.empty() {
-		bundle, err = files.read()
+		bundle, err = t.readGiven(files)
 		return bundle, nil, err
 	}
 	now := time.Now()

@@ -309,7 +309,7 @@ func errSeveral(clusters []discover.Cluster) error {
 
 // direct reaches the members that --endpoints names.
 func (t *target) direct() (*reach, error) {
-	bundle, err := t.tlsFiles().read()
+	bundle, err := t.readGiven(t.tlsFiles())
 	if err != nil {
 		return nil, err
 	}

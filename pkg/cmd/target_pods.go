@@ -181,6 +181,8 @@ func (t *target) podCredentials(ctx context.Context, k *kubeTarget, cluster disc
 		return nil, nil
 	case err != nil && unreachable(err):
 		return nil, apiError(ctx, k.host, err)
+	case err == nil && bundle.empty() && needsCertificates(cluster):
+		t.log.Info("no client certificate was given or found", "cluster", cluster.Name)
 	}
 	return bundle, err
 }

@@ -65,7 +65,7 @@ func wiringChecks() []Check {
 
 const (
 	rewriteSecrets = "kubectl get secrets -A -o json | kubectl replace -f -"
-	makeBackups    = "kubectl etcd keygen makes a key and names the next command; as a pod: kubectl etcd agent manifest --help"
+	makeBackups    = "kubectl etcd backup --follow, whose whole command kubectl etcd keygen names; as a pod: kubectl etcd agent manifest --help"
 )
 
 func wiringLimits() []Limit {

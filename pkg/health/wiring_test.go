@@ -436,7 +436,7 @@ func backupsCases() []checkCase {
 		{id: "H57", name: "job missed twice", change: jobs(backupJob(time.Hour, 6*time.Hour), backupJob(18*time.Hour, 6*time.Hour)), level: Critical, says: "18h0m ago"},
 		{id: "H57", name: "job without an interval", change: jobs(backupJob(26*time.Hour, 0)), level: Warning, says: "how often it is due is not known"},
 		{id: "H57", name: "job that never succeeded", change: jobs(BackupJob{Kind: "CronJob", Namespace: "a", Name: "b"}), level: Warning, says: "CronJob a/b has never succeeded"},
-		{id: "H57", name: "none", change: jobs(), level: Warning, says: "Velero, can't be seen", mends: "kubectl etcd keygen"},
+		{id: "H57", name: "none", change: jobs(), level: Warning, says: "Velero, can't be seen", mends: "kubectl etcd backup --follow"},
 		{id: "H57", name: "none of the events'", level: Info, says: "what is lost with it are events", change: func(f *Facts) {
 			asEvents(f)
 			jobs()(f)

@@ -104,7 +104,11 @@ func newShellCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use: "node-shell NODE [SCRIPT]", Short: "Run a shell script on a node, or a shell", Args: cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			shell := []string{}
+			here, err := os.Getwd()
+			if err != nil {
+				return err
+			}
+			shell := []string{"-c", `cd "$1" && PATH="$1/bin:$PATH" exec bash`, "bash", here}
 			if len(args) == 2 {
 				shell = []string{"-euc", args[1]}
 			}
