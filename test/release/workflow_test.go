@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 
 	"strings"
 	"testing"
@@ -100,6 +101,21 @@ func TestWorkflowTakesOnlyVersions(t *testing.T) {
 	for _, tag := range []string{"v1", "vnext", "v1.2.3';id;'", "v1.2.3-$(id)", "v1.2.3\nid", "x-v1.2.3"} {
 		if _, err := runStep(t, first, tag); err == nil {
 			t.Errorf("%q is taken", tag)
+		}
+	}
+}
+
+// A candidate does not become the latest release, which is what people are led to.
+func TestWorkflowPublishesCandidatesAsSuch(t *testing.T) {
+	scripts := workflowSteps(t)
+	publish := scripts[len(scripts)-1]
+	for tag, want := range map[string]bool{"v1.2.3": false, "v1.2.3-rc.1": true} {
+		out, err := runStep(t, publish, tag)
+		if err != nil || !strings.HasPrefix(out, "gh release create "+tag+" ") {
+			t.Fatalf("%s: %v: %s", tag, err, out)
+		}
+		if got := slices.Contains(strings.Fields(out), "--prerelease"); got != want {
+			t.Errorf("%s is called a candidate: %t: %s", tag, got, out)
 		}
 	}
 }
