@@ -33,7 +33,8 @@ the others; then the leadership moves to a voter that had its turn, and the old 
 last. Before each turn all members are looked at again, through others it is watched, and the
 first thing that is not as it should be ends it. Interrupted, it ends between two members. A
 second run is refused meanwhile, whoever begins it and from wherever: a lease of etcd's own,
-without a key, is the lock; after a run that was killed it ends within two minutes.
+without a key, is the lock; after a run that was killed it ends within two minutes. An etcd
+without space (NOSPACE) grants no lease, and then no run is kept away.
 
 It refuses where a member is not well, where none can be spared (--force), with CORRUPT, while
 a learner or a snapshot is under way, before etcd 3.5.6, and where a pause might outlast half of

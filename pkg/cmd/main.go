@@ -63,6 +63,7 @@ func (s *session) report(f fault) {
 	if f.message == "" {
 		return
 	}
+	s.colors, _ = render.ParseColor(s.color) // a usage error comes before the flags are looked at
 	screen := s.screenOn(s.ErrOut)
 	labelled(screen, "error: ", f.message, render.Bad)
 	for _, hint := range f.hints {

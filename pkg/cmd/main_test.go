@@ -228,3 +228,20 @@ func TestKubeFlagsAreListedByOptions(t *testing.T) {
 		}
 	}
 }
+
+// A command line that is wrong has not been looked at any further; its --color goes for the error.
+func TestErrorInTheColourThatIsWanted(t *testing.T) {
+	for _, test := range []struct {
+		args        []string
+		environment map[string]string
+		want        string
+	}{
+		{[]string{"status", "a", "b", "--color", "always"}, nil, "\x1b["},
+		{[]string{"status", "a", "b", "--color", "never"}, map[string]string{"CLICOLOR_FORCE": "1"}, "error: "},
+	} {
+		s, _, errOut := testSession(test.environment)
+		if s.execute(t.Context(), newRootCommand(s), test.args); !strings.HasPrefix(errOut.String(), test.want) {
+			t.Errorf("%q: %q, want %q", test.args, errOut, test.want)
+		}
+	}
+}

@@ -180,6 +180,9 @@ func TestChecksums(t *testing.T) {
 		base := filepath.Base(archiveOf(platform))
 		names = append(names, base, strings.TrimSuffix(strings.TrimSuffix(base, ".zip"), ".tar.gz")+".cdx.json")
 	}
+	if len(want) != len(names) { // docs/install.md says of what they are
+		t.Errorf("checksums.txt has %d files, want %d: %v", len(want), len(names), want)
+	}
 	for _, name := range names {
 		content, err := os.ReadFile(filepath.Join(dist, name))
 		if err != nil {
