@@ -64,7 +64,10 @@ type defragmentation struct {
 	Namespace string                 `json:"namespace,omitempty"`
 	Way       way                    `json:"way,omitempty"`
 	Plan      maintain.DefragPlan    `json:"plan"`
-	Report    *maintain.DefragReport `json:"report,omitempty"`
+	// Takes is about how long all of it takes; Waits is what of it lies between members.
+	Takes  time.Duration          `json:"takes"`
+	Waits  time.Duration          `json:"waits"`
+	Report *maintain.DefragReport `json:"report,omitempty"`
 	Notes     []string               `json:"notes,omitempty"`
 }
 
@@ -150,6 +153,7 @@ func (o *defragOptions) run(ctx context.Context) (err error) {
 		Cluster: r.cluster.Name, Namespace: r.cluster.Namespace, Way: r.way, Notes: r.notes,
 		Plan: maintain.PlanDefrag(facts, o.plan),
 	}
+	done.Takes, done.Waits = o.reckon(done.Plan)
 	refusals := done.Plan.Refusals
 	if o.dryRun || done.Plan.Empty() || len(refusals) > 0 {
 		if err := o.print(done); err != nil || len(refusals) == 0 {
@@ -158,6 +162,19 @@ func (o *defragOptions) run(ctx context.Context) (err error) {
 		return refused("not defragmented", refusals)
 	}
 	return o.carryOut(ctx, r, facts, done)
+}
+
+// reckon is how long a plan takes, and what of it is waited between members.
+func (o *defragOptions) reckon(plan maintain.DefragPlan) (takes, waits time.Duration) {
+	members := 0
+	for _, step := range plan.Steps {
+		if step.Action == maintain.ActionDefrag {
+			takes += step.Pause
+			members++
+		}
+	}
+	waits = time.Duration(max(members-1, 0)) * o.settle
+	return takes + waits, waits
 }
 
 // carryOut shows the plan, asks, and does it.

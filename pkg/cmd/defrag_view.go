@@ -43,6 +43,9 @@ func viewDefragPlan(s *render.Screen, done defragmentation) {
 	default:
 		s.Line(render.Cell{Text: fmt.Sprintf("plan: defragment %s of etcd %s, about %s to gain", countText(len(names), "member"), done.Cluster, render.Bytes(plan.Gain)), Tone: render.Strong})
 		sayHidden(s, s.Table(defragTable(plan)))
+		if done.Waits > 0 {
+			s.Item(fmt.Sprintf("about %s in all: %s of it is waited between members (--settle)", render.Duration(done.Takes), render.Duration(done.Waits)), render.Plain)
+		}
 	}
 	for _, m := range plan.Skipped {
 		s.Item(m.Member+" is left out: "+m.Why, render.Dim)

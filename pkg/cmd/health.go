@@ -150,6 +150,9 @@ func (o *healthOptions) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAll(reached)) }()
+	if o.sample > 0 {
+		o.toWatcher("looking twice, %s apart (--sample)", render.Duration(o.sample))
+	}
 	clusters := make([]clusterHealth, len(reached))
 	var group errgroup.Group
 	for i, r := range reached {

@@ -147,6 +147,13 @@ func (s *session) notice(format string, args ...any) {
 	_, _ = fmt.Fprintln(s.ErrOut, render.Clean(fmt.Sprintf(format, args...)))
 }
 
+// toWatcher is a notice for who sits before a terminal and would wonder.
+func (s *session) toWatcher(format string, args ...any) {
+	if render.Detect(s.ErrOut, s.getenv, s.colors).TTY {
+		s.notice(format, args...)
+	}
+}
+
 // restConfig is the kubeconfig's choice of API server, checked first: client-go
 // itself would dial localhost:8080 where there is no kubeconfig at all.
 func (s *session) restConfig() (*rest.Config, error) {

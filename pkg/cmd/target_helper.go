@@ -149,6 +149,9 @@ func (t *target) planHelper(ctx context.Context, client kubeClient, cluster disc
 			return helperPlan{places[i], t.helper.image, true}, nil
 		}
 		node, err := client.CoreV1().Nodes().Get(ctx, pod.Node, metav1.GetOptions{})
+		if err != nil && unreachable(err) {
+			return helperPlan{}, apiError(ctx, "the API server", fmt.Errorf("look for an image on %s: %w", pod.Node, err))
+		}
 		if err != nil {
 			return helperPlan{}, withHint(fmt.Errorf("look for an image on %s: %w", pod.Node, err), "name one that holds cat: --helper-image IMAGE")
 		}

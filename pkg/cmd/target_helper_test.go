@@ -156,6 +156,22 @@ func TestHelperNeedsAnImage(t *testing.T) {
 	}
 }
 
+// An API server that can't read its etcd is no lack of an image.
+func TestHelperWhereTheAPIServerFails(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusGatewayTimeout)
+		_ = json.NewEncoder(w).Encode(metav1.Status{Status: metav1.StatusFailure, Code: http.StatusGatewayTimeout, Reason: metav1.StatusReasonTimeout, Message: "request did not complete within requested timeout"})
+	}))
+	t.Cleanup(server.Close)
+	o := withKubernetes(t, server, &discover.Found{Clusters: []discover.Cluster{relayCluster()}}, execDialer{noShell})
+	o.interactive, o.helper.wanted = func() bool { return false }, true
+	_, err := o.one(t.Context())
+	if f := o.explain(err, "kubectl etcd backup"); f.code != exitUnreachable || !strings.Contains(strings.Join(f.hints, "\n"), "--on-node") {
+		t.Errorf("exit %d, %s, %q", f.code, f.message, f.hints)
+	}
+}
+
 // Without a certificate and a relay's image, who sits at a terminal is asked.
 func TestHelperIsAskedFor(t *testing.T) {
 	for _, test := range []struct {

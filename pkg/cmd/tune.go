@@ -120,6 +120,9 @@ func (o *tuneOptions) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAll(reached)) }()
+	if o.sample > 0 {
+		o.toWatcher("measuring: the disks are watched for %s (--sample)", render.Duration(o.sample))
+	}
 	reports := make([]tuneReport, len(reached))
 	for i, r := range reached { // one after the other: reads of one would slow the other's
 		reports[i] = o.measure(ctx, r)
