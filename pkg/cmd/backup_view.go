@@ -34,7 +34,7 @@ func viewBackup(s *render.Screen, r *backup.Report) {
 		fact(s, "sha256", "%s", r.SHA256)
 	}
 	fact(s, "member", "%s (%s) of cluster %s, etcd %s", r.Member, r.MemberID.String(), r.ClusterID.String(), dash(r.ServerVersion))
-	fact(s, "took", "%s; as long etcd could not reuse freed pages", render.Duration(r.Duration))
+	fact(s, "took", "%s; for that long etcd could not reuse freed pages", render.Duration(r.Duration))
 	if r.Tries > 1 {
 		fact(s, "tries", "%d", r.Tries)
 	}
