@@ -62,7 +62,7 @@ func takeLock(ctx context.Context, members Members, overview etcd.Overview, run 
 	if client == nil {
 		return nil, "", fmt.Errorf("%w: no voter grants the lock", ErrUnready)
 	}
-	bounded, cancel := context.WithTimeout(ctx, run.Timeout)
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), run.Timeout) // else nobody would know whether it is taken
 	defer cancel()
 	l := &lock{members: members, timeout: run.Timeout, every: run.renewal, now: time.Now, last: time.Now()}
 	switch err := client.GrantLease(bounded, lockID, lockTTL); {
@@ -76,12 +76,17 @@ func takeLock(ctx context.Context, members Members, overview etcd.Overview, run 
 	case err != nil:
 		return nil, "", fmt.Errorf("take the lock: %w", err)
 	}
-	ctx, l.stop = context.WithCancel(context.WithoutCancel(ctx))
+	renewing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	l.stop = stop
 	l.renewed.Go(func() {
-		for pause(ctx, l.every) && !l.over() {
-			l.renew(ctx)
+		for pause(renewing, l.every) && !l.over() {
+			l.renew(renewing)
 		}
 	})
+	if err := ctx.Err(); err != nil {
+		l.free(ctx)
+		return nil, "", err
+	}
 	return l, "", nil
 }
 

@@ -154,3 +154,27 @@ func TestLockWithoutSpace(t *testing.T) {
 		t.Errorf("alone, without space: %v, %q", err, without)
 	}
 }
+
+// A run that is interrupted while it takes the lock leaves none behind.
+func TestLockInterrupted(t *testing.T) {
+	c := etcdtest.Start(t, 1, etcdtest.Options{Plain: true})
+	line := etcdtest.NewLine(c.Members[0].Addr())
+	endpoint := c.Members[0].Endpoint()
+	endpoint.Dial = line.Dial
+	m := membersOf(c)
+	m.Clients[0] = c.OpenWith(endpoint, etcd.Options{})
+	overview := etcd.Observe(t.Context(), m.Sources, patience)
+	if err := m.Clients[0].Health(t.Context()); err != nil { // it has a connection
+		t.Fatal(err)
+	}
+	line.Hold()
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(200*time.Millisecond, cancel)
+	time.AfterFunc(400*time.Millisecond, line.Release)
+	if _, _, err := takeLock(ctx, m, overview, DefragRun{Timeout: patience, renewal: time.Hour}); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+	if left := lockedFor(t, membersOf(c)); left != 0 {
+		t.Errorf("the lock of a run that never was lasts %s", left)
+	}
+}
