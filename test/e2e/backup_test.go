@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -171,6 +172,17 @@ func statusOf(t *testing.T) statusList {
 	var list statusList
 	got.decode(t, &list)
 	return list
+}
+
+// tryStatus is statusOf while etcd may be on its way: whatever the verdict is, it is returned.
+func tryStatus(t *testing.T) (statusList, error) {
+	t.Helper()
+	got := run(t, "status", "-o", "json")
+	var list statusList
+	if err := json.Unmarshal([]byte(got.stdout), &list); err != nil || len(list.Items) == 0 {
+		return list, fmt.Errorf("exit %d: %s", got.code, got.stderr)
+	}
+	return list, nil
 }
 
 func (l statusList) leaderPod() string {

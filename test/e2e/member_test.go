@@ -130,7 +130,11 @@ func TestReplaceMember(t *testing.T) {
 	lose(t, n)
 	settled(t)
 	eventually(t, time.Minute, "the dead member is seen", func() error {
-		if v := statusOf(t).Items[0].Verdict; v.Level != "warning" || v.Healthy != 2 {
+		list, err := tryStatus(t)
+		if err != nil {
+			return err
+		}
+		if v := list.Items[0].Verdict; v.Level != "warning" || v.Healthy != 2 {
 			return fmt.Errorf("the verdict is %+v, want a warning, 2 healthy", v)
 		}
 		return nil
