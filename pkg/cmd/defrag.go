@@ -60,15 +60,15 @@ type defragOptions struct {
 
 // defragmentation is what would be done, and, once it is, what came of it.
 type defragmentation struct {
-	Cluster   string                 `json:"cluster"`
-	Namespace string                 `json:"namespace,omitempty"`
-	Way       way                    `json:"way,omitempty"`
-	Plan      maintain.DefragPlan    `json:"plan"`
+	Cluster   string              `json:"cluster"`
+	Namespace string              `json:"namespace,omitempty"`
+	Way       way                 `json:"way,omitempty"`
+	Plan      maintain.DefragPlan `json:"plan"`
 	// Takes is about how long all of it takes; Waits is what of it lies between members.
 	Takes  time.Duration          `json:"takes"`
 	Waits  time.Duration          `json:"waits"`
 	Report *maintain.DefragReport `json:"report,omitempty"`
-	Notes     []string               `json:"notes,omitempty"`
+	Notes  []string               `json:"notes,omitempty"`
 }
 
 // newDefragCommand builds "kubectl etcd defrag".
