@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 )
 
 // probe is a client that does one small thing again and again.
@@ -24,7 +27,42 @@ type probe struct {
 	do      func(ctx context.Context, i int) error
 	done    int
 	longest time.Duration
-	failed  []string
+	failed  []failure
+}
+
+// failure is a thing that did not come about.
+type failure struct {
+	began time.Time
+	took  time.Duration
+	err   error
+}
+
+func (f failure) String() string {
+	return fmt.Sprintf("%s after %s: %v", f.began.Format(time.TimeOnly), f.took, f.err)
+}
+
+// dropped: it was on its way when the leadership moved. A leader that hands over drops what a
+// follower passes on to it, and the follower is not told and waits for its time to be up
+// (raft/v3 raft.go, stepLeader: leadTransferee).
+func (f failure) dropped(moved []time.Time) bool {
+	return strings.Contains(f.err.Error(), "request timed out") && slices.ContainsFunc(moved, func(at time.Time) bool {
+		return f.began.Before(at) && at.Sub(f.began) < time.Second
+	})
+}
+
+// handovers tells when the leader was another one than before, as a member sees it.
+func handovers(ctx context.Context, m *etcd.Client) (moved []time.Time) {
+	for last := etcd.ID(0); ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
+		status, err := m.Status(ctx)
+		if err != nil || status.Leader == 0 || status.Leader == last {
+			continue
+		}
+		if last != 0 {
+			moved = append(moved, time.Now())
+		}
+		last = status.Leader
+	}
+	return moved
 }
 
 func (p *probe) run(ctx context.Context) {
@@ -37,7 +75,7 @@ func (p *probe) run(ctx context.Context) {
 		p.done++
 		p.longest = max(p.longest, took)
 		if err != nil {
-			p.failed = append(p.failed, fmt.Sprintf("%s after %s: %v", began.Format(time.TimeOnly), took, err))
+			p.failed = append(p.failed, failure{began, took, err})
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -61,8 +99,8 @@ type defragReport struct {
 }
 
 // TestDefragUnderLoad defragments a control plane that is written to: through the API as
-// Kubernetes does, and through every member. No write through any of them fails, and how long
-// the API hung is measured.
+// Kubernetes does, and through every member. No write through any of them fails but one that was
+// on its way when the leadership moved, and how long the API hung is measured.
 func TestDefragUnderLoad(t *testing.T) {
 	fill(t, 320)
 	raw := member(t, "etcd-node0").Raw()
@@ -89,6 +127,11 @@ func TestDefragUnderLoad(t *testing.T) {
 	for _, p := range probes {
 		running.Go(func() { p.run(ctx) })
 	}
+	moved := make([][]time.Time, 3) // one member at a time does not answer
+	for i := range moved {
+		m := member(t, fmt.Sprint("etcd-node", i))
+		running.Go(func() { moved[i] = handovers(ctx, m) })
+	}
 	got := runWithCerts(t, "defrag", "--auto", "--yes", "--settle", "5s", "-o", "json")
 	stop()
 	running.Wait()
@@ -111,8 +154,15 @@ func TestDefragUnderLoad(t *testing.T) {
 	}
 	for _, p := range probes {
 		t.Logf("%s: %d writes, the longest took %s", p.name, p.done, p.longest.Round(time.Millisecond))
-		if len(p.failed) > 0 || p.done < 20 {
-			t.Errorf("%s: %d of %d writes failed:\n%s", p.name, len(p.failed), p.done, strings.Join(p.failed, "\n"))
+		for _, f := range p.failed {
+			if f.dropped(slices.Concat(moved...)) {
+				t.Logf("%s: raft dropped it when the leadership moved: %s", p.name, f)
+				continue
+			}
+			t.Errorf("%s: a write failed: %s", p.name, f)
+		}
+		if p.done < 20 {
+			t.Errorf("%s: only %d writes", p.name, p.done)
 		}
 	}
 	runWithCerts(t, "defrag", "--auto").wantStdout(t, "nothing needs to be defragmented")
