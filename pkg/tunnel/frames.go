@@ -127,8 +127,8 @@ func (s *session) control(frame spdy.Frame) (event, error) {
 	switch f := frame.(type) {
 	case *spdy.SynReplyFrame:
 		s.replies[f.StreamId] = true
-		if s.replies[dataStream] && s.replies[errorStream] && !isClosed(s.opened) {
-			close(s.opened)
+		if s.replies[dataStream] && s.replies[errorStream] {
+			s.accept()
 		}
 	case *spdy.RstStreamFrame:
 		if f.StreamId == dataStream {
@@ -146,6 +146,13 @@ func (s *session) control(frame spdy.Frame) (event, error) {
 		}
 	}
 	return nothing, nil
+}
+
+// accept notes that the node has both streams.
+func (s *session) accept() {
+	if !isClosed(s.opened) {
+		close(s.opened)
+	}
 }
 
 // deliver hands length bytes of the data stream to the conn.
@@ -177,6 +184,7 @@ func (s *session) buffer() ([]byte, error) {
 		s.buffers++
 		return make([]byte, bufferSize), nil
 	}
+	s.accept() // a node forwards when it has both streams: one reply may be behind what came
 	s.stalled.Store(true)
 	defer s.stalled.Store(false)
 	defer s.unanswered.Store(0)

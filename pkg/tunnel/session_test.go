@@ -1,9 +1,11 @@
 package tunnel
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,9 +20,17 @@ import (
 func startSession(t *testing.T, pingPeriod time.Duration, pod func(httpstream.Stream)) (c *conn, cut func()) {
 	t.Helper()
 	near, far := net.Pipe()
-	network := &lossy{Conn: near, lost: make(chan struct{})}
 	n := newNode(nil, false)
-	peer, err := spdy.NewServerConnection(far, n.accept)
+	return startSessionOver(t, near, far, n, n.accept, pingPeriod, pod)
+}
+
+// startSessionOver is startSession over a given network, and a node that accepts streams in its own way.
+func startSessionOver(
+	t *testing.T, near, far net.Conn, n *node, accept httpstream.NewStreamHandler, pingPeriod time.Duration, pod func(httpstream.Stream),
+) (c *conn, cut func()) {
+	t.Helper()
+	network := &lossy{Conn: near, lost: make(chan struct{})}
+	peer, err := spdy.NewServerConnection(far, accept)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,13 +47,17 @@ func startSession(t *testing.T, pingPeriod time.Duration, pod func(httpstream.St
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-s.opened
 	c = newConn(s)
 	t.Cleanup(func() {
 		_ = c.Close()
 		_ = far.Close()
 		<-peer.CloseChan()
 	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := s.wait(ctx); err != nil {
+		t.Fatal(err)
+	}
 	return c, func() { close(network.lost) }
 }
 
@@ -99,4 +113,41 @@ func TestSessionLetsACallerStall(t *testing.T) {
 	if n, err := io.Copy(io.Discard, c); n != size || err != nil {
 		t.Errorf("%d bytes of %d, %v", n, size, err)
 	}
+}
+
+// A node may send what the pod says before its reply to the error stream, and more of it
+// than a session holds: then that reply comes after the caller has read.
+func TestSessionOpensWhileThePodSends(t *testing.T) {
+	const size = 4 * maxBuffers * bufferSize
+	near, far := net.Pipe()
+	network := &noticing{Conn: far, large: make(chan struct{})}
+	n := newNode(nil, false)
+	accept := func(stream httpstream.Stream, replySent <-chan struct{}) error {
+		err := n.accept(stream, replySent)
+		if stream.Headers().Get(corev1.StreamType) == corev1.StreamTypeError {
+			<-network.large // so that the reply waits for that write
+		}
+		return err
+	}
+	c, _ := startSessionOver(t, near, network, n, accept, pingPeriod, func(data httpstream.Stream) {
+		_, _ = data.Write(make([]byte, size)) // one frame
+		_ = data.Close()
+	})
+	if got, err := io.Copy(io.Discard, c); got != size || err != nil {
+		t.Errorf("%d bytes of %d, %v", got, size, err)
+	}
+}
+
+// noticing is a network that tells when more is written to it at once than a session holds.
+type noticing struct {
+	net.Conn
+	once  sync.Once
+	large chan struct{}
+}
+
+func (n *noticing) Write(p []byte) (int, error) {
+	if len(p) > maxBuffers*bufferSize {
+		n.once.Do(func() { close(n.large) })
+	}
+	return n.Conn.Write(p)
 }
