@@ -41,6 +41,7 @@ func (o *backupOptions) followInto(ctx context.Context, options backup.ArchiveOp
 	if !o.keep.all {
 		options.AfterBase = func(ctx context.Context) error { return o.keep.apply(ctx, options.Archive, o.now(), log.pruned) }
 	}
+	o.endless = true
 	err = backup.Follow(ctx, options)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		if err.Error() != context.Canceled.Error() { // not that alone

@@ -52,6 +52,9 @@ func (s *session) execute(ctx context.Context, root *cobra.Command, args []strin
 	f := s.explain(err, ran.CommandPath())
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		f = fault{message: "interrupted", code: exitInterrupted}
+		if s.endless {
+			f.message = ""
+		}
 	}
 	s.report(f)
 	return f.code

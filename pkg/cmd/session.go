@@ -36,6 +36,9 @@ type session struct {
 	// safe to change under a running connection: Main sets it, tests have none.
 	bridge func(*slog.Logger, int)
 
+	// endless is set by a command that goes on until it is interrupted: that is its end, no error.
+	endless bool
+
 	format render.Format
 	colors render.Color
 	log    *slog.Logger

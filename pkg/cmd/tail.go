@@ -163,6 +163,7 @@ func (o *tailOptions) live(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", errLive, err)
 	}
 	o.notice("from revision %d on, until Ctrl-C", head+1)
+	o.endless = true
 	return capture.Follow(ctx, capture.Point{Revision: head, Time: asked}, capture.Options{
 		Sources: from, Timeout: o.timeout, Logger: o.log,
 		OnEvent: func(e capture.Event) {

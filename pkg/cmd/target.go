@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -69,6 +70,9 @@ func (t *target) complete(args []string) error {
 		}
 		if t.name != "" && t.name != args[0] {
 			return usagef("both --etcd %s and the argument %s name a cluster", t.name, args[0])
+		}
+		if n, err := strconv.Atoi(args[0]); err == nil && t.verbosity > 0 {
+			return usagef("%d names a cluster here: write -v=%d", n, n)
 		}
 		t.name = args[0]
 	}

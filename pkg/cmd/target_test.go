@@ -83,6 +83,7 @@ func TestTargetComplete(t *testing.T) {
 		{"nothing", func(*target) {}, nil, ""},
 		{"argument", func(*target) {}, []string{"main"}, ""},
 		{"argument and flag", func(o *target) { o.name = "events" }, []string{"main"}, "both --etcd"},
+		{"level as kubectl takes it", func(o *target) { o.verbosity = 1 }, []string{"6"}, "write -v=6"},
 		{"empty argument", func(*target) {}, []string{""}, "CLUSTER is given, but empty"},
 		{"key missing", func(o *target) { o.files.cert = "x" }, nil, "go together"},
 		{"secret and files", func(o *target) { o.certSecret, o.files.ca = "a/b", "x" }, nil, ""},
