@@ -144,8 +144,8 @@ func (s *session) contextName() string {
 
 // refused is that a plan is not carried out: the first reason, and what would mend each.
 func refused(what string, refusals []maintain.Refusal) error {
-	var hints []string
-	for _, r := range refusals {
+	hints := []string{refusals[0].Instead}
+	for _, r := range refusals[1:] {
 		hints = append(hints, r.Reason+": "+r.Instead)
 	}
 	return withHint(fmt.Errorf("%s: %s", what, refusals[0].Reason), hints...)
