@@ -89,6 +89,9 @@ func (o *alarmListOptions) run(ctx context.Context) error {
 	var all []clusterAlarms
 	err := o.observeEach(ctx, func(r *reach, overview etcd.Overview) {
 		alarms := listAlarms(overview)
+		for i, alarm := range alarms.Alarms {
+			alarms.Alarms[i].Means = o.typedFor(r, alarm.Means)
+		}
 		alarms.Cluster, alarms.Namespace = r.cluster.Name, r.cluster.Namespace
 		unknown = unknown || alarms.Unknown != ""
 		all = append(all, alarms)
@@ -217,6 +220,8 @@ func (o *alarmDisarmOptions) run(ctx context.Context) (err error) {
 		return err
 	}
 	done := disarming{Cluster: r.cluster.Name, Namespace: r.cluster.Namespace, Plan: maintain.PlanDisarm(overview, o.plan)}
+	o.typeAll(done.Plan.Warnings)
+	o.typeAll(done.Plan.Before)
 	refusals := done.Plan.Refusals
 	if o.dryRun || len(done.Plan.Alarms) == 0 || len(refusals) > 0 {
 		if err := o.print(done); err != nil || len(refusals) == 0 {

@@ -56,6 +56,7 @@ type compaction struct {
 	Kubernetes bool                 `json:"kubernetes"`
 	Plan       maintain.CompactPlan `json:"plan"`
 	Done       bool                 `json:"done"`
+	Next       string               `json:"next,omitempty"` // command
 }
 
 // newCompactCommand builds "kubectl etcd compact".
@@ -110,6 +111,7 @@ func (o *compactOptions) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	o.typeAll(done.Plan.Warnings)
 	refusals := done.Plan.Refusals
 	if o.dryRun || done.Plan.Idle || len(refusals) > 0 {
 		if err := o.print(done); err != nil || len(refusals) == 0 {
@@ -128,7 +130,7 @@ func (o *compactOptions) run(ctx context.Context) (err error) {
 	if err := maintain.Compact(ctx, r.members(), done.Plan, o.timeout); err != nil {
 		return err
 	}
-	done.Done = true
+	done.Done, done.Next = true, o.typed("kubectl etcd defrag")
 	return o.print(done)
 }
 
@@ -263,7 +265,7 @@ func viewCompaction(s *render.Screen, done compaction) {
 	switch {
 	case done.Done:
 		s.Say(2, s.State("ok", render.Good), render.Cell{Text: fmt.Sprintf(": compacted to revision %d", p.Revision), Tone: render.Strong})
-		s.Line(render.Cell{Text: "next, to give what is free back to the disk: kubectl etcd defrag"})
+		s.Line(render.Cell{Text: "next, to give what is free back to the disk: " + done.Next})
 		return
 	case p.Idle:
 		s.Say(2, s.State("ok", render.Good), render.Cell{Text: fmt.Sprintf(": nothing to compact: revision %d is compacted already, up to %d", p.Revision, p.Compacted), Tone: render.Strong})

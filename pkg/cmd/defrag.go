@@ -154,6 +154,7 @@ func (o *defragOptions) run(ctx context.Context) (err error) {
 		Plan: maintain.PlanDefrag(facts, o.plan),
 	}
 	done.Takes, done.Waits = o.reckon(done.Plan)
+	o.typeAll(done.Plan.Warnings)
 	refusals := done.Plan.Refusals
 	if o.dryRun || done.Plan.Empty() || len(refusals) > 0 {
 		if err := o.print(done); err != nil || len(refusals) == 0 {

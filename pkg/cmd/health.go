@@ -178,9 +178,13 @@ func (o *healthOptions) run(ctx context.Context) (err error) {
 
 func (o *healthOptions) judge(ctx context.Context, r *reach) clusterHealth {
 	facts := health.Collect(ctx, o.sources(r))
+	report := health.Judge(facts, o.chosen, o.limits)
+	for i := range report.Results {
+		report.Results[i].Remedy = o.typedFor(r, report.Results[i].Remedy)
+	}
 	return clusterHealth{
 		Cluster: r.cluster.Name, Namespace: r.cluster.Namespace, Distro: r.cluster.Distro, Way: r.way,
-		Report: health.Judge(facts, o.chosen, o.limits), Notes: slices.Concat(r.notes, unlistedSilence(facts)),
+		Report: report, Notes: slices.Concat(r.notes, unlistedSilence(facts)),
 	}
 }
 

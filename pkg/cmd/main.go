@@ -70,7 +70,7 @@ func (s *session) report(f fault) {
 	screen := s.screenOn(s.ErrOut)
 	labelled(screen, "error: ", f.message, render.Bad)
 	for _, hint := range f.hints {
-		labelled(screen, "hint: ", hint, render.Strong)
+		labelled(screen, "hint: ", s.typed(hint), render.Strong)
 	}
 	_ = screen.Flush()
 }

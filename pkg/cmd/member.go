@@ -48,8 +48,7 @@ type memberChange struct {
 	target
 	upkeepFlags
 	wait  time.Duration
-	argv  []string // of the flags that lead to this etcd
-	told  string   // how far a step is, as it was last told
+	told  string // how far a step is, as it was last told
 	since time.Time
 }
 
@@ -79,31 +78,7 @@ func (o *memberChange) addFlags(flags *pflag.FlagSet) {
 }
 
 func (o *memberChange) complete(flags *pflag.FlagSet) error {
-	o.argv = reaching(flags)
 	return o.target.complete(nil)
-}
-
-// reaching are the flags that were given which say where etcd is, without a password.
-func reaching(flags *pflag.FlagSet) (argv []string) {
-	kubectls := map[string]bool{"kubeconfig": true, "context": true, "namespace": true, "cluster": true, "server": true}
-	flags.Visit(func(f *pflag.Flag) {
-		if _, about := f.Annotations[targetGroup]; !about && !kubectls[f.Name] {
-			return
-		}
-		value := f.Value.String()
-		if list, ok := f.Value.(pflag.SliceValue); ok {
-			value = strings.Join(list.GetSlice(), ",")
-		}
-		if f.Name == "etcd-user" {
-			value, _, _ = strings.Cut(value, ":")
-		}
-		if f.Value.Type() == "bool" {
-			argv = append(argv, strings.TrimSuffix("--"+f.Name+"="+value, "=true"))
-			return
-		}
-		argv = append(argv, "--"+f.Name, value)
-	})
-	return argv
 }
 
 // planMembers says what would be changed, by what was seen.
@@ -141,6 +116,7 @@ func (o *memberChange) change(ctx context.Context, refusal string, plan planMemb
 		return err
 	}
 	done.Plan.Warnings = append(done.Plan.Warnings, stranded(r, done.Plan)...)
+	o.typeAll(done.Plan.Warnings)
 	if refusals := done.Plan.Refusals; o.dryRun || done.Plan.Empty() || len(refusals) > 0 {
 		if next != nil && len(refusals) == 0 && !o.dryRun {
 			next(r, &done)
@@ -262,7 +238,7 @@ func (o *memberChange) tell(e maintain.MemberEvent) {
 
 // command is a command line of ours that leads to the same etcd.
 func (o *memberChange) command(words ...string) string {
-	return shellJoin(append(append([]string{"kubectl", "etcd"}, words...), o.argv...))
+	return shellJoin(append(append([]string{"kubectl", "etcd"}, words...), o.wayToEtcd...))
 }
 
 func (o *memberChange) print(done membership) error {

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/spf13/pflag"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
@@ -98,22 +97,6 @@ func TestMembersAreLeftToTheOwner(t *testing.T) {
 		if diff := cmp.Diff([]string{"change spec.replicas", "to do it all the same: --override-owner"}, f.hints); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", f.message, diff)
 		}
-	}
-}
-
-// A command that is printed reaches the same etcd, and gives nothing away.
-func TestReaching(t *testing.T) {
-	s, _, _ := testSession(nil)
-	target, flags := newTarget(s), pflag.NewFlagSet("x", pflag.ContinueOnError)
-	target.addFlags(flags)
-	s.kube.AddFlags(flags)
-	flags.Bool("yes", false, "")
-	if err := flags.Parse([]string{"--yes", "--on-node=false", "--endpoints", "a,b", "--etcd-user", "root:secret", "--context", "my prod", "--token", "t"}); err != nil {
-		t.Fatal(err)
-	}
-	o := &memberChange{argv: reaching(flags)}
-	if got, want := o.command("member", "list"), "kubectl etcd member list --context 'my prod' --endpoints a,b --etcd-user root --on-node=false"; got != want {
-		t.Errorf("%s, want %s", got, want)
 	}
 }
 

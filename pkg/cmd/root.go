@@ -48,6 +48,7 @@ func newRootCommand(s *session) *cobra.Command {
 			if err := s.complete(); err != nil {
 				return err
 			}
+			s.wayToEtcd, s.wayToArchive = reaching(c.Flags()), archived(c.Flags())
 			return s.refuseSpecial(c)
 		},
 	}

@@ -36,6 +36,9 @@ type session struct {
 	// safe to change under a running connection: Main sets it, tests have none.
 	bridge func(*slog.Logger, int)
 
+	// wayToEtcd and wayToArchive are the flags that were given to lead there: see typed.
+	wayToEtcd, wayToArchive []string
+
 	// endless is set by a command that goes on until it is interrupted: that is its end, no error.
 	endless bool
 

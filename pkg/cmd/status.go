@@ -238,7 +238,7 @@ func (o *statusOptions) hint(clusters []clusterStatus) {
 				hints = []string{onNodeHint} // whatever is in the way, there it is not
 			}
 			for _, hint := range hints {
-				o.notice("hint: %s", hint)
+				o.notice("hint: %s", o.typed(hint))
 			}
 			break
 		}

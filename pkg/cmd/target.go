@@ -75,6 +75,7 @@ func (t *target) complete(args []string) error {
 			return usagef("%d names a cluster here: write -v=%d", n, n)
 		}
 		t.name = args[0]
+		t.wayToEtcd = append(t.wayToEtcd, "--etcd", t.name)
 	}
 	if t.timeout <= 0 {
 		return usagef("--timeout must be more than 0")

@@ -1,0 +1,80 @@
+package cmd
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
+)
+
+// A command that is printed reaches the same etcd, and gives nothing away.
+func TestReaching(t *testing.T) {
+	s, _, _ := testSession(nil)
+	target, flags := newTarget(s), pflag.NewFlagSet("x", pflag.ContinueOnError)
+	target.addFlags(flags)
+	s.kube.AddFlags(flags)
+	flags.Bool("yes", false, "")
+	if err := flags.Parse([]string{"--yes", "--on-node=false", "--endpoints", "a,b", "--etcd-user", "root:secret", "--context", "my prod", "--token", "t"}); err != nil {
+		t.Fatal(err)
+	}
+	o := &memberChange{}
+	o.target, s.wayToEtcd = target, reaching(flags)
+	if got, want := o.command("member", "list"), "kubectl etcd member list --context 'my prod' --endpoints a,b --etcd-user root --on-node=false"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestTyped(t *testing.T) {
+	s, _, _ := testSession(nil)
+	s.wayToEtcd, s.wayToArchive = []string{"--on-node", "--node-root", "/my disk"}, []string{"--archive", "/a"}
+	const way = " --on-node --node-root '/my disk'"
+	for text, want := range map[string]string{
+		"see why: kubectl etcd status":                                         "see why: kubectl etcd status" + way,
+		"(kubectl etcd compact --keep 5m, then kubectl etcd alarm disarm), or": "(kubectl etcd compact" + way + " --keep 5m, then kubectl etcd alarm disarm" + way + "), or",
+		"kubectl etcd member remove 8e9e05c52164694d; and so on":               "kubectl etcd member remove" + way + " 8e9e05c52164694d; and so on",
+		// It says itself where, or goes nowhere.
+		"there: kubectl etcd status --on-node; or kubectl etcd health": "there: kubectl etcd status --on-node; or kubectl etcd health" + way,
+		"kubectl etcd status -n NAMESPACE":                             "kubectl etcd status -n NAMESPACE",
+		"kubectl etcd health --help":                                   "kubectl etcd health --help",
+		"kubectl etcd help recovery":                                   "kubectl etcd help recovery",
+		"kubectl etcd members":                                         "kubectl etcd members",
+		"kubectl get nodes":                                            "kubectl get nodes",
+		"see which moments there are: kubectl etcd backups":            "see which moments there are: kubectl etcd backups --archive /a",
+		"kubectl etcd backups --archive LOCATION":                      "kubectl etcd backups --archive LOCATION",
+	} {
+		if got := s.typed(text); got != want {
+			t.Errorf("%s\nbecame %s\nwant   %s", text, got, want)
+		}
+	}
+	s.wayToEtcd, s.wayToArchive = nil, nil
+	if got := s.typed("kubectl etcd status"); got != "kubectl etcd status" {
+		t.Error(got)
+	}
+}
+
+// Of several clusters' remedies each names its own.
+func TestTypedForOneOfAll(t *testing.T) {
+	s, _, _ := testSession(nil)
+	target := newTarget(s)
+	target.all, s.wayToEtcd = true, []string{"--all-etcd", "--context", "prod"}
+	r := &reach{cluster: discover.Cluster{Name: "events", Namespace: "kube-system"}}
+	if got, want := target.typedFor(r, "kubectl etcd defrag"), "kubectl etcd defrag --context prod --etcd kube-system/events"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// A hint that is printed has the flags of the command that failed.
+func TestHintsLeadToTheSameEtcd(t *testing.T) {
+	for line, want := range map[string]string{
+		"alarm disarm --endpoints 127.0.0.1:1 --timeout 100ms --dry-run": "hint: kubectl etcd status --endpoints 127.0.0.1:1 --timeout 100ms\n",
+		"backups --archive " + t.TempDir() + " --timeline x":             "",
+	} {
+		s, _, errOut := testSession(nil)
+		code := s.execute(t.Context(), newRootCommand(s), strings.Fields(line))
+		if code == exitOK || !strings.Contains(errOut.String(), want) {
+			t.Errorf("%s: code %d, %s", line, code, errOut)
+		}
+	}
+}
