@@ -8,6 +8,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 
@@ -82,16 +83,41 @@ func watch(ctx context.Context, source Source, at Point, head segment.Revision) 
 		return nil, err
 	}
 	f := &feed{source: source, cancel: cancel, stream: stream, head: head}
-	start := at.Revision
-	if at.Change.IsZero() {
-		start++ // there is nothing to compare, and it may be compacted
-	}
-	request := &pb.WatchCreateRequest{Key: []byte{0}, RangeEnd: []byte{0}, StartRevision: int64(start), Fragment: true}
+	// From the last one, also where there is nothing to compare it with: whatever is compacted up
+	// to there, all of the next is shown.
+	start := max(int64(at.Revision), 1)
+	request := &pb.WatchCreateRequest{Key: []byte{0}, RangeEnd: []byte{0}, StartRevision: start, Fragment: true}
 	if err := stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: request}}); err != nil {
 		cancel()
 		return nil, fmt.Errorf("begin a watch: %w", err)
 	}
 	return f, nil
+}
+
+// compactedAt tells whether a member's etcd was last compacted at that very revision. It goes on
+// showing it, also to a watch, but not all of it: events of keys that the same revision changed
+// once more are gone (before etcd 3.5.16 and 3.6.0 also deletions; etcd pull request 18274).
+func (f *feed) compactedAt(ctx context.Context, revision segment.Revision, timeout time.Duration) (bool, error) {
+	before, err := f.compactedBeyond(ctx, revision-1, timeout)
+	if err != nil || !before {
+		return false, err
+	}
+	beyond, err := f.compactedBeyond(ctx, revision, timeout)
+	return !beyond, err
+}
+
+// compactedBeyond tells whether what was at a revision can't be read any more.
+func (f *feed) compactedBeyond(ctx context.Context, revision segment.Revision, timeout time.Duration) (bool, error) {
+	if revision < 1 {
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	_, err := f.source.Client.Raw().Get(ctx, "\x00", clientv3.WithRev(int64(revision)), clientv3.WithSerializable(), clientv3.WithCountOnly())
+	if errors.Is(err, rpctypes.ErrCompacted) {
+		return true, nil
+	}
+	return false, err
 }
 
 // receive hands on what comes until the stream ends, which is the last answer.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
@@ -157,10 +158,16 @@ func (f *follower) answer(ctx context.Context, feed *feed, a answer, compared *b
 		return nil
 	}
 	progress := len(r.Events) == 0 && !r.Fragment
+	if err := f.whole(ctx, feed, r); err != nil {
+		return err
+	}
 	err := f.group.take(r, a.at, func(c segment.Change) error {
-		if !*compared {
+		switch {
+		case !*compared:
 			*compared = true
-			return f.compare(c)
+			return f.compare(ctx, feed, c)
+		case c.Revision == f.at.Revision && f.at.Change.IsZero():
+			return nil // where the watch began: nobody asked for it
 		}
 		return f.change(ctx, feed, c)
 	})
@@ -170,15 +177,44 @@ func (f *follower) answer(ctx context.Context, feed *feed, a answer, compared *b
 	return f.progress(ctx, feed, segment.Revision(r.Header.GetRevision()), *compared)
 }
 
-// compare holds the first change of a new watch against the last captured one.
-func (f *follower) compare(c segment.Change) error {
+// whole refuses what begins with a revision of which etcd shows a part only. What is behind
+// etcd's head it reads from its database, at most 1,000 revisions at a time, and only the first
+// of them may be compacted (server/storage/mvcc/watchable_store.go, syncWatchers).
+func (f *follower) whole(ctx context.Context, feed *feed, r *pb.WatchResponse) error {
+	if len(r.Events) == 0 || f.group.open.Revision != 0 {
+		return nil
+	}
+	first := segment.Revision(r.Events[0].GetKv().GetModRevision())
+	if first != f.at.Revision+1 || first >= segment.Revision(r.Header.GetRevision()) {
+		return nil
+	}
+	return f.refuseCompacted(ctx, feed, first)
+}
+
+// refuseCompacted refuses a revision that etcd was compacted at.
+func (f *follower) refuseCompacted(ctx context.Context, feed *feed, revision segment.Revision) error {
+	compacted, err := feed.compactedAt(ctx, revision, f.Timeout)
 	switch {
-	case c.Revision != f.at.Revision:
-		return f.missing(c.Revision - 1)
-	case c.DigestWithoutValues() != f.at.Change:
-		return fmt.Errorf("%w: the events of revision %d are others", ErrFork, c.Revision)
+	case err != nil:
+		return fmt.Errorf("ask whether revision %d is compacted: %w", revision, err)
+	case compacted:
+		return &CompactedError{revision}
 	}
 	return nil
+}
+
+// compare holds the first change of a new watch against the last captured one.
+func (f *follower) compare(ctx context.Context, feed *feed, c segment.Change) error {
+	if c.Revision == f.at.Revision && c.DigestWithoutValues() == f.at.Change {
+		return nil
+	}
+	if err := f.refuseCompacted(ctx, feed, f.at.Revision); err != nil {
+		return err // it is no other history: it can't be told
+	}
+	if c.Revision != f.at.Revision {
+		return f.missing(c.Revision - 1)
+	}
+	return fmt.Errorf("%w: the events of revision %d are others", ErrFork, c.Revision)
 }
 
 // missing: etcd has a revision whose events did not come. A new watch at the last one finds
@@ -212,8 +248,8 @@ func (f *follower) change(ctx context.Context, feed *feed, c segment.Change) err
 // progress: etcd has sent all up to head.
 func (f *follower) progress(ctx context.Context, feed *feed, head segment.Revision, compared bool) error {
 	switch {
-	case !compared:
-		return nil // the comparison is still to come
+	case !compared: // the comparison is still to come, unless there is nothing left to compare
+		return f.refuseCompacted(ctx, feed, f.at.Revision)
 	case head > f.at.Revision:
 		return f.missing(head)
 	case head < f.at.Revision:

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
@@ -181,6 +183,109 @@ func TestNotes(t *testing.T) {
 	agreed := slices.ContainsFunc(f.events, func(e Event) bool { return e.Agree == 3 && e.Voters == 3 && e.Attested.Revision == head-3 })
 	if !agreed {
 		t.Errorf("that three agree is not told: %+v", f.events)
+	}
+}
+
+// twice puts a key and deletes it in one revision, which etcd allows in sibling transactions,
+// and compacts at that very revision: the put is not shown any more then.
+func twice(t *testing.T, c *clientv3.Client) segment.Revision {
+	t.Helper()
+	one := func(op clientv3.Op) clientv3.Op { return clientv3.OpTxn(nil, []clientv3.Op{op}, nil) }
+	done, err := c.Txn(t.Context()).Then(one(clientv3.OpPut("twice", "v")), one(clientv3.OpDelete("twice")), one(clientv3.OpPut("once", "v"))).Commit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return segment.Revision(done.Header.Revision)
+}
+
+func compactAt(t *testing.T, c *clientv3.Client, revision segment.Revision) {
+	t.Helper()
+	if _, err := c.Compact(t.Context(), int64(revision), clientv3.WithCompactPhysical()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestCompactedInPart: a revision that etcd was compacted at is shown in part, and is neither
+// taken for whole nor for another history.
+func TestCompactedInPart(t *testing.T) {
+	cluster := etcdtest.Start(t, 1, etcdtest.Options{})
+	client := cluster.Clients()[0]
+	before := headOf(t, client)
+	f := startFollow(t, sourcesOf(cluster), before)
+	here := twice(t, client.Raw())
+	f.until(t, "the change", func() bool { return f.last() >= here })
+	f.cancel()
+	<-f.ended
+	var digest segment.Digest
+	for _, r := range f.records {
+		if c, ok := r.(segment.Change); ok && c.Revision == here {
+			if len(c.Events) != 3 {
+				t.Fatalf("%d events, want 3", len(c.Events))
+			}
+			digest = c.DigestWithoutValues()
+		}
+	}
+	compactAt(t, client.Raw(), here)
+	for _, test := range []struct {
+		name string
+		at   Point
+		want error // nil: it goes on
+	}{
+		{"it would be the next", Point{Revision: here - 1}, ErrCompacted},
+		{"it is the last, and can't be compared", Point{Revision: here, Change: digest}, ErrCompacted},
+		{"it is the last", Point{Revision: here}, nil},
+		{"it lies before", Point{Revision: here + 1}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := startFollow(t, sourcesOf(cluster), test.at)
+			if test.want == nil {
+				head := headOf(t, client).Revision
+				etcdtest.Put(t, client.Raw(), "k", "v")
+				f.until(t, "the next change", func() bool { return f.last() == head+1 })
+				if first := f.records[slices.IndexFunc(f.records, isChange)].(segment.Change); first.Revision != test.at.Revision+1 {
+					t.Errorf("the first is revision %d, want %d", first.Revision, test.at.Revision+1)
+				}
+				return
+			}
+			select {
+			case err := <-f.ended:
+				if !errors.Is(err, test.want) {
+					t.Errorf("it ended with %v, want %v", err, test.want)
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatal("it goes on")
+			}
+		})
+	}
+}
+
+func isChange(r segment.Record) bool { _, ok := r.(segment.Change); return ok }
+
+// TestBatchBeginsCompacted: what etcd reads from its database, behind its head, may begin with a
+// revision that was compacted meanwhile. What it sends out of memory may not.
+func TestBatchBeginsCompacted(t *testing.T) {
+	cluster := etcdtest.Start(t, 1, etcdtest.Options{})
+	client := cluster.Clients()[0]
+	here := twice(t, client.Raw())
+	etcdtest.Put(t, client.Raw(), "k", "v")
+	compactAt(t, client.Raw(), here)
+	f := &follower{Options: Options{Timeout: 5 * time.Second}.withDefaults()}
+	feed := &feed{source: sourcesOf(cluster)[0]}
+	for _, test := range []struct {
+		first, head segment.Revision
+		want        error
+	}{
+		{here, here + 1, ErrCompacted}, {here + 1, here + 2, nil}, {here - 1, here + 1, nil}, // the last came before it was compacted
+		{here, here, nil},
+	} {
+		f.at.Revision = test.first - 1
+		response := &pb.WatchResponse{
+			Header: &pb.ResponseHeader{Revision: int64(test.head)},
+			Events: []*mvccpb.Event{{Kv: &mvccpb.KeyValue{ModRevision: int64(test.first)}}},
+		}
+		if err := f.whole(t.Context(), feed, response); !errors.Is(err, test.want) {
+			t.Errorf("from %d at head %d: %v, want %v", test.first, test.head, err, test.want)
+		}
 	}
 }
 
