@@ -215,7 +215,9 @@ func TestCompactedInPart(t *testing.T) {
 	here := twice(t, client.Raw())
 	f.until(t, "the change", func() bool { return f.last() >= here })
 	f.cancel()
-	<-f.ended
+	if err := <-f.ended; !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
 	var digest segment.Digest
 	for _, r := range f.records {
 		if c, ok := r.(segment.Change); ok && c.Revision == here {

@@ -77,10 +77,6 @@ func (o *memberChange) addFlags(flags *pflag.FlagSet) {
 	o.target.addFlags(flags)
 }
 
-func (o *memberChange) complete(flags *pflag.FlagSet) error {
-	return o.target.complete(nil)
-}
-
 // planMembers says what would be changed, by what was seen.
 type planMembers func(overview etcd.Overview) (maintain.MemberPlan, error)
 

@@ -40,7 +40,7 @@ func newMemberAddCommand(s *session) *cobra.Command {
 		Use: "add NAME --peer-urls URL", Short: "Add a member as a learner, and print what to start it with",
 		Long: memberAddLong, Example: memberAddExample, Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := o.memberChange.complete(c.Flags()); err != nil {
+			if err := o.target.complete(nil); err != nil {
 				return err
 			}
 			if err := o.complete(args[0]); err != nil {

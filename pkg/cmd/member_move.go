@@ -20,7 +20,7 @@ func newMemberMoveCommand(s *session) *cobra.Command {
 		Use: "move-leader [MEMBER]", Short: "Move the leadership, to MEMBER or to the fittest",
 		Example: memberMoveExample, Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := o.complete(c.Flags()); err != nil {
+			if err := o.complete(nil); err != nil {
 				return err
 			}
 			plan := func(overview etcd.Overview) (maintain.MemberPlan, error) {

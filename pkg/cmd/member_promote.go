@@ -25,7 +25,7 @@ func newMemberPromoteCommand(s *session) *cobra.Command {
 		Use: "promote MEMBER", Short: "Make a voter of a learner, when it is in step",
 		Long: memberPromoteLong, Example: memberPromoteExample, Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := o.complete(c.Flags()); err != nil {
+			if err := o.complete(nil); err != nil {
 				return err
 			}
 			if o.wait <= 0 {

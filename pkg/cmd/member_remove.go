@@ -24,7 +24,7 @@ func newMemberRemoveCommand(s *session) *cobra.Command {
 		Use: "remove MEMBER", Short: "Take a member out of the list",
 		Long: memberRemoveLong, Example: memberRemoveExample, Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := o.complete(c.Flags()); err != nil {
+			if err := o.complete(nil); err != nil {
 				return err
 			}
 			return o.change(c.Context(), "not removed", planned(args[0], maintain.PlanRemove), nil)

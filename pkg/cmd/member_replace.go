@@ -41,7 +41,7 @@ func newMemberReplaceCommand(s *session) *cobra.Command {
 		Use: "replace MEMBER", Short: "Remove a member that is lost, and add one in its place",
 		Long: memberReplaceLong, Example: memberReplaceExample, Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := o.memberChange.complete(c.Flags()); err != nil {
+			if err := o.target.complete(nil); err != nil {
 				return err
 			}
 			if err := o.complete(); err != nil {

@@ -11,7 +11,7 @@ import (
 // A text of ours that names a command says it without the flags that lead to this etcd, or
 // to this archive; typed adds them, so that it can be typed as it is read.
 var (
-	reachesEtcd  = regexp.MustCompile(`kubectl etcd (?:status|health|tune|tail|compact|defrag|alarm (?:list|disarm)|member (?:list|add|promote|remove|move-leader|replace))\b`)
+	reachesEtcd  = regexp.MustCompile(`kubectl etcd (?:status|health|tune|tail|compact|defrag|alarm (?:list|disarm)|member (?:list|move-leader)|member (?:add|promote|remove|replace)(?: \w[\w-]*(?:\.[\w-]+)*)?)\b`)
 	readsArchive = regexp.MustCompile(`kubectl etcd (?:backups|verify|prune|export)\b`)
 	// hasItsWay is a command that says itself where its etcd or archive is.
 	hasItsWay = regexp.MustCompile(`^[^;,)]* (?:--endpoints|--on-node|--etcd|--all-etcd|-n|--archive|--help)\b`)

@@ -33,7 +33,9 @@ func TestTyped(t *testing.T) {
 	for text, want := range map[string]string{
 		"see why: kubectl etcd status":                                         "see why: kubectl etcd status" + way,
 		"(kubectl etcd compact --keep 5m, then kubectl etcd alarm disarm), or": "(kubectl etcd compact" + way + " --keep 5m, then kubectl etcd alarm disarm" + way + "), or",
-		"kubectl etcd member remove 8e9e05c52164694d; and so on":               "kubectl etcd member remove" + way + " 8e9e05c52164694d; and so on",
+		"kubectl etcd member remove 8e9e05c52164694d; and so on":               "kubectl etcd member remove 8e9e05c52164694d" + way + "; and so on",
+		"(kubectl etcd member replace NAME --force)":                           "(kubectl etcd member replace NAME" + way + " --force)",
+		"kubectl etcd member replace b.example.com where that one is lost":     "kubectl etcd member replace b.example.com" + way + " where that one is lost",
 		// It says itself where, or goes nowhere.
 		"there: kubectl etcd status --on-node; or kubectl etcd health": "there: kubectl etcd status --on-node; or kubectl etcd health" + way,
 		"kubectl etcd status -n NAMESPACE":                             "kubectl etcd status -n NAMESPACE",
