@@ -179,13 +179,22 @@ func (o *healthOptions) run(ctx context.Context) (err error) {
 func (o *healthOptions) judge(ctx context.Context, r *reach) clusterHealth {
 	facts := health.Collect(ctx, o.sources(r))
 	report := health.Judge(facts, o.chosen, o.limits)
-	for i := range report.Results {
-		report.Results[i].Remedy = o.typedFor(r, report.Results[i].Remedy)
-	}
 	return clusterHealth{
 		Cluster: r.cluster.Name, Namespace: r.cluster.Namespace, Distro: r.cluster.Distro, Way: r.way,
-		Report: report, Notes: slices.Concat(r.notes, unlistedSilence(facts)),
+		Report: report, Notes: slices.Concat(r.notes, unlistedSilence(facts), o.remedyFlags(r, report)),
 	}
+}
+
+// remedyFlags are what the commands that remedies name need, which would be hard to read in them.
+func (o *healthOptions) remedyFlags(r *reach, report health.Report) []string {
+	named := slices.ContainsFunc(report.Results, func(result health.Result) bool {
+		return result.Level.AtLeast(health.Info) && reachesEtcd.MatchString(result.Remedy)
+	})
+	way := o.wayTo(r)
+	if !named || len(way) == 0 {
+		return nil
+	}
+	return []string{"the commands named here need these flags: " + shellJoin(way)}
 }
 
 // unlistedSilence is why what is in no member list does not answer: no check and no row is of it.

@@ -13,8 +13,9 @@ import (
 var (
 	reachesEtcd  = regexp.MustCompile(`kubectl etcd (?:status|health|tune|tail|compact|defrag|alarm (?:list|disarm)|member (?:list|move-leader)|member (?:add|promote|remove|replace)(?: \w[\w-]*(?:\.[\w-]+)*)?)\b`)
 	readsArchive = regexp.MustCompile(`kubectl etcd (?:backups|verify|prune|export)\b`)
-	// hasItsWay is a command that says itself where its etcd or archive is.
-	hasItsWay = regexp.MustCompile(`^[^;,)]* (?:--endpoints|--on-node|--etcd|--all-etcd|-n|--archive|--help)\b`)
+	// hasItsWay is a command that says itself where its etcd or archive is. One before a comma
+	// stays as it is: the comma would be typed with it.
+	hasItsWay = regexp.MustCompile(`^,|^[^;,)]* (?:--endpoints|--on-node|--etcd|--all-etcd|-n|--archive|--help)\b`)
 )
 
 // typed is text with the flags that this command was given behind each command that needs them.
@@ -24,11 +25,16 @@ func (s *session) typed(text string) string {
 
 // typedFor is typed, of one cluster where --all-etcd looks at several.
 func (t *target) typedFor(r *reach, text string) string {
+	return withFlags(text, reachesEtcd, t.wayTo(r))
+}
+
+// wayTo are the flags that lead to one cluster.
+func (t *target) wayTo(r *reach) []string {
 	if !t.all {
-		return t.typed(text)
+		return t.wayToEtcd
 	}
 	way := slices.DeleteFunc(slices.Clone(t.wayToEtcd), func(flag string) bool { return flag == "--all-etcd" })
-	return withFlags(text, reachesEtcd, append(way, "--etcd", strings.TrimPrefix(r.cluster.Namespace+"/"+r.cluster.Name, "/")))
+	return append(way, "--etcd", strings.TrimPrefix(r.cluster.Namespace+"/"+r.cluster.Name, "/"))
 }
 
 // typeAll is typed in place.

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/health"
 )
 
 // A command that is printed reaches the same etcd, and gives nothing away.
@@ -41,6 +42,7 @@ func TestTyped(t *testing.T) {
 		"kubectl etcd status -n NAMESPACE":                             "kubectl etcd status -n NAMESPACE",
 		"kubectl etcd health --help":                                   "kubectl etcd health --help",
 		"kubectl etcd help recovery":                                   "kubectl etcd help recovery",
+		"see who answers: kubectl etcd status, and so on":              "see who answers: kubectl etcd status, and so on",
 		"kubectl etcd members":                                         "kubectl etcd members",
 		"kubectl get nodes":                                            "kubectl get nodes",
 		"see which moments there are: kubectl etcd backups":            "see which moments there are: kubectl etcd backups --archive /a",
@@ -78,5 +80,23 @@ func TestHintsLeadToTheSameEtcd(t *testing.T) {
 		if code == exitOK || !strings.Contains(errOut.String(), want) {
 			t.Errorf("%s: code %d, %s", line, code, errOut)
 		}
+	}
+}
+
+// Health's remedies name commands in running text: the flags are told once.
+func TestRemedyFlags(t *testing.T) {
+	s, _, _ := testSession(nil)
+	o := &healthOptions{target: newTarget(s)}
+	report := health.Report{Results: []health.Result{{Level: health.Warning, Remedy: "kubectl etcd defrag"}}}
+	if got := o.remedyFlags(&reach{}, report); got != nil {
+		t.Errorf("without flags: %q", got)
+	}
+	s.wayToEtcd = []string{"--on-node"}
+	if got := o.remedyFlags(&reach{}, report); len(got) != 1 || !strings.HasSuffix(got[0], ": --on-node") {
+		t.Errorf("with flags: %q", got)
+	}
+	report.Results[0].Level = health.OK
+	if got := o.remedyFlags(&reach{}, report); got != nil {
+		t.Errorf("nothing is shown that names one: %q", got)
 	}
 }
