@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/coreos/go-semver/semver"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -22,6 +23,8 @@ type feed struct {
 	cancel context.CancelFunc
 	stream grpc.BidiStreamingClient[pb.WatchRequest, pb.WatchResponse]
 	head   segment.Revision // etcd's, before the watch began
+	// keepsDeletes: a compaction leaves the deletes of the revision that it is at.
+	keepsDeletes bool
 }
 
 // answer is what the watch sent, or how it ended.
@@ -72,7 +75,23 @@ func open(ctx context.Context, source Source, at Point, timeout time.Duration) (
 	case head-at.Revision > MaxBehind:
 		return nil, fmt.Errorf("%w: from revision %d to %d", ErrFarBehind, at.Revision, head)
 	}
-	return watch(ctx, source, at, head)
+	f, err := watch(ctx, source, at, head)
+	if err != nil {
+		return nil, err
+	}
+	f.keepsDeletes = keepsDeletes(one, source.Client)
+	return f, nil
+}
+
+// keepsDeletes: since etcd 3.5.16 (pull request 18474). One that does not say its version is
+// taken for older.
+func keepsDeletes(ctx context.Context, client *etcd.Client) bool {
+	status, err := client.Status(ctx)
+	if err != nil {
+		return false
+	}
+	version, err := semver.NewVersion(status.Version)
+	return err == nil && !version.LessThan(semver.Version{Major: 3, Minor: 5, Patch: 16})
 }
 
 func watch(ctx context.Context, source Source, at Point, head segment.Revision) (*feed, error) {
@@ -94,30 +113,31 @@ func watch(ctx context.Context, source Source, at Point, head segment.Revision) 
 	return f, nil
 }
 
-// compactedAt tells whether a member's etcd was last compacted at that very revision. It goes on
-// showing it, also to a watch, but not all of it: events of keys that the same revision changed
-// once more are gone (before etcd 3.5.16 and 3.6.0 also deletions; etcd pull request 18274).
-func (f *feed) compactedAt(ctx context.Context, revision segment.Revision, timeout time.Duration) (bool, error) {
-	before, err := f.compactedBeyond(ctx, revision-1, timeout)
-	if err != nil || !before {
-		return false, err
-	}
-	beyond, err := f.compactedBeyond(ctx, revision, timeout)
-	return !beyond, err
-}
-
-// compactedBeyond tells whether what was at a revision can't be read any more.
-func (f *feed) compactedBeyond(ctx context.Context, revision segment.Revision, timeout time.Duration) (bool, error) {
-	if revision < 1 {
+// compacted tells whether a member was compacted at a revision, or after it. Of one that it was
+// compacted at it may have shown a part: it goes on showing it, also to a watch, but not the
+// events of keys that the same revision changed once more. Where it was compacted further since,
+// nobody knows any more how far it was when it sent it.
+func (f *feed) compacted(ctx context.Context, revision segment.Revision, timeout time.Duration) (bool, error) {
+	if revision <= 1 {
 		return false, nil
 	}
+	ok, _, err := readable(ctx, f.source.Client, revision-1, timeout)
+	return err == nil && !ok, err
+}
+
+// readable tells whether what was at a revision can still be read through a member, and its head.
+// Revision 0 is the head. Reading a single key costs nothing.
+func readable(ctx context.Context, client *etcd.Client, revision segment.Revision, timeout time.Duration) (ok bool, head segment.Revision, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	_, err := f.source.Client.Raw().Get(ctx, "\x00", clientv3.WithRev(int64(revision)), clientv3.WithSerializable(), clientv3.WithCountOnly())
+	response, err := client.Raw().Get(ctx, "\x00", clientv3.WithRev(int64(revision)), clientv3.WithSerializable(), clientv3.WithCountOnly())
 	if errors.Is(err, rpctypes.ErrCompacted) {
-		return true, nil
+		return false, 0, nil
 	}
-	return false, err
+	if err != nil {
+		return false, 0, err
+	}
+	return true, segment.Revision(response.Header.Revision), nil
 }
 
 // receive hands on what comes until the stream ends, which is the last answer.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
@@ -46,7 +47,10 @@ type follower struct {
 	take   func(segment.Record) error
 	notes  *notes
 	hidden int
-	next   int // of Sources, to try
+	asked  []time.Time      // for a progress, and there was no answer yet; the oldest first
+	begins segment.Revision // what the last response began with
+	doubt  bool             // whether that may be a part only
+	next   int              // of Sources, to try
 }
 
 // takeError is the caller's.
@@ -101,8 +105,7 @@ func (f *follower) once(ctx context.Context) error {
 	defer feed.close()
 	f.group.open = segment.Change{}
 	if feed.head == f.at.Revision {
-		f.group.clock.tick(began) // when it was asked, there was no more
-		f.group.clock.see(feed.head)
+		f.group.clock.see(feed.head, f.group.clock.tick(began)) // when it was asked, there was no more
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	answers := make(chan answer, inFlight)
@@ -122,6 +125,7 @@ func (f *follower) listen(ctx context.Context, feed *feed, answers <-chan answer
 	ticker := time.NewTicker(f.Every)
 	defer ticker.Stop()
 	compared := f.at.Change.IsZero()
+	f.asked = nil
 	heard := time.Now()
 	for {
 		select {
@@ -131,17 +135,18 @@ func (f *follower) listen(ctx context.Context, feed *feed, answers <-chan answer
 			if silent := time.Since(heard); silent > 3*f.Every+f.Timeout {
 				return fmt.Errorf("the watch is silent since %s", silent.Round(time.Second))
 			}
+			f.asked = append(f.asked, f.group.clock.tick(f.Now()))
 			if err := feed.ask(); err != nil {
 				return fmt.Errorf("ask for a progress: %w", err)
 			}
 		case a := <-answers:
-			heard = time.Now()
 			if a.err != nil {
 				return fmt.Errorf("watch: %w", a.err)
 			}
 			if err := f.answer(ctx, feed, a, &compared); err != nil {
 				return err
 			}
+			heard = time.Now() // what took long was not etcd
 		}
 	}
 }
@@ -158,9 +163,7 @@ func (f *follower) answer(ctx context.Context, feed *feed, a answer, compared *b
 		return nil
 	}
 	progress := len(r.Events) == 0 && !r.Fragment
-	if err := f.whole(ctx, feed, r); err != nil {
-		return err
-	}
+	f.begin(feed, r)
 	err := f.group.take(r, a.at, func(c segment.Change) error {
 		switch {
 		case !*compared:
@@ -168,6 +171,11 @@ func (f *follower) answer(ctx context.Context, feed *feed, a answer, compared *b
 			return f.compare(ctx, feed, c)
 		case c.Revision == f.at.Revision && f.at.Change.IsZero():
 			return nil // where the watch began: nobody asked for it
+		}
+		if c.Revision == f.begins && f.doubt {
+			if err := f.refuseCompacted(ctx, feed, c.Revision); err != nil {
+				return err
+			}
 		}
 		return f.change(ctx, feed, c)
 	})
@@ -177,23 +185,30 @@ func (f *follower) answer(ctx context.Context, feed *feed, a answer, compared *b
 	return f.progress(ctx, feed, segment.Revision(r.Header.GetRevision()), *compared)
 }
 
-// whole refuses what begins with a revision of which etcd shows a part only. What is behind
-// etcd's head it reads from its database, at most 1,000 revisions at a time, and only the first
-// of them may be compacted (server/storage/mvcc/watchable_store.go, syncWatchers).
-func (f *follower) whole(ctx context.Context, feed *feed, r *pb.WatchResponse) error {
-	if len(r.Events) == 0 || f.group.open.Revision != 0 {
-		return nil
+// begin notes with what revision a response begins, and whether etcd may have shown a part of it
+// only. A watch that is behind etcd's head, were it by one, is answered from the database, where
+// the first revision may be the very one of a compaction (server/storage/mvcc/watchable_store.go,
+// syncWatchers). That keeps one event of each key, a delete if there is one (key_index.go,
+// doCompact), and no revision puts a key twice (api/v3rpc/key.go, checkIntervals): what is lost
+// leaves a delete behind.
+func (f *follower) begin(feed *feed, r *pb.WatchResponse) {
+	if len(r.Events) == 0 {
+		return
 	}
-	first := segment.Revision(r.Events[0].GetKv().GetModRevision())
-	if first != f.at.Revision+1 || first >= segment.Revision(r.Header.GetRevision()) {
-		return nil
+	if f.group.open.Revision == 0 {
+		f.begins, f.doubt = segment.Revision(r.Events[0].GetKv().GetModRevision()), !feed.keepsDeletes
 	}
-	return f.refuseCompacted(ctx, feed, first)
+	for _, event := range r.Events {
+		if segment.Revision(event.GetKv().GetModRevision()) != f.begins {
+			return
+		}
+		f.doubt = f.doubt || event.GetType() == mvccpb.Event_DELETE
+	}
 }
 
-// refuseCompacted refuses a revision that etcd was compacted at.
+// refuseCompacted refuses a revision that etcd may have been compacted at when it sent it.
 func (f *follower) refuseCompacted(ctx context.Context, feed *feed, revision segment.Revision) error {
-	compacted, err := feed.compactedAt(ctx, revision, f.Timeout)
+	compacted, err := feed.compacted(ctx, revision, f.Timeout)
 	switch {
 	case err != nil:
 		return fmt.Errorf("ask whether revision %d is compacted: %w", revision, err)
@@ -247,6 +262,10 @@ func (f *follower) change(ctx context.Context, feed *feed, c segment.Change) err
 
 // progress: etcd has sent all up to head.
 func (f *follower) progress(ctx context.Context, feed *feed, head segment.Revision, compared bool) error {
+	if len(f.asked) > 0 { // etcd leaves some without an answer: then this is a later one's, and still true
+		f.group.clock.see(head, f.asked[0])
+		f.asked = f.asked[1:]
+	}
 	switch {
 	case !compared: // the comparison is still to come, unless there is nothing left to compare
 		return f.refuseCompacted(ctx, feed, f.at.Revision)

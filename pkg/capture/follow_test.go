@@ -263,31 +263,35 @@ func TestCompactedInPart(t *testing.T) {
 
 func isChange(r segment.Record) bool { _, ok := r.(segment.Change); return ok }
 
-// TestBatchBeginsCompacted: what etcd reads from its database, behind its head, may begin with a
-// revision that was compacted meanwhile. What it sends out of memory may not.
-func TestBatchBeginsCompacted(t *testing.T) {
-	cluster := etcdtest.Start(t, 1, etcdtest.Options{})
-	client := cluster.Clients()[0]
-	here := twice(t, client.Raw())
-	etcdtest.Put(t, client.Raw(), "k", "v")
-	compactAt(t, client.Raw(), here)
-	f := &follower{Options: Options{Timeout: 5 * time.Second}.withDefaults()}
-	feed := &feed{source: sourcesOf(cluster)[0]}
+// TestDoubt: only a response's first revision may be a part, and one without a delete is none.
+func TestDoubt(t *testing.T) {
+	event := func(revision int64, is mvccpb.Event_EventType) *mvccpb.Event {
+		return &mvccpb.Event{Type: is, Kv: &mvccpb.KeyValue{ModRevision: revision}}
+	}
+	const put, del = mvccpb.Event_PUT, mvccpb.Event_DELETE
 	for _, test := range []struct {
-		first, head segment.Revision
-		want        error
+		events       []*mvccpb.Event
+		keepsDeletes bool
+		want         bool
 	}{
-		{here, here + 1, ErrCompacted}, {here + 1, here + 2, nil}, {here - 1, here + 1, nil}, // the last came before it was compacted
-		{here, here, nil},
+		{[]*mvccpb.Event{event(5, put)}, true, false},
+		{[]*mvccpb.Event{event(5, put)}, false, true}, // before etcd 3.5.16 nothing need be left of a delete
+		{[]*mvccpb.Event{event(5, put), event(5, del)}, true, true},
+		{[]*mvccpb.Event{event(5, put), event(6, del)}, true, false},
 	} {
-		f.at.Revision = test.first - 1
-		response := &pb.WatchResponse{
-			Header: &pb.ResponseHeader{Revision: int64(test.head)},
-			Events: []*mvccpb.Event{{Kv: &mvccpb.KeyValue{ModRevision: int64(test.first)}}},
+		f := &follower{}
+		f.begin(&feed{keepsDeletes: test.keepsDeletes}, &pb.WatchResponse{Events: test.events})
+		if f.begins != 5 || f.doubt != test.want {
+			t.Errorf("%v, deletes are kept %v: begins with %d, doubt %v", test.events, test.keepsDeletes, f.begins, f.doubt)
 		}
-		if err := f.whole(t.Context(), feed, response); !errors.Is(err, test.want) {
-			t.Errorf("from %d at head %d: %v, want %v", test.first, test.head, err, test.want)
-		}
+	}
+	// The first revision goes on over fragments.
+	f := &follower{}
+	f.begin(&feed{keepsDeletes: true}, &pb.WatchResponse{Events: []*mvccpb.Event{event(5, put)}, Fragment: true})
+	f.group.open.Revision = 5
+	f.begin(&feed{keepsDeletes: true}, &pb.WatchResponse{Events: []*mvccpb.Event{event(5, del)}})
+	if !f.doubt {
+		t.Error("a delete in the second fragment leaves no doubt")
 	}
 }
 

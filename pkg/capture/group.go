@@ -40,15 +40,15 @@ func (c *clock) tick(at time.Time) time.Time {
 	return c.now
 }
 
-// see notes an answer that tells etcd's head.
-func (c *clock) see(head segment.Revision) {
+// see notes what etcd's head was at most when it was asked: an answer may have been long on its way.
+func (c *clock) see(head segment.Revision, asked time.Time) {
 	if n := len(c.known); n > 0 && c.known[n-1].head >= head {
-		if c.known[n-1].head == head {
-			c.known[n-1].at = c.now
+		if c.known[n-1].head == head && asked.After(c.known[n-1].at) {
+			c.known[n-1].at = asked
 		}
 		return
 	}
-	c.known = append(c.known, seen{head, c.now})
+	c.known = append(c.known, seen{head, asked})
 }
 
 // before is when etcd was last seen without a revision. What lies before that is of no use
@@ -85,9 +85,7 @@ func (g *grouper) take(response *pb.WatchResponse, at time.Time, emit func(segme
 	if response.Fragment {
 		return nil
 	}
-	err := g.finish(emit)
-	g.clock.see(segment.Revision(response.Header.GetRevision()))
-	return err
+	return g.finish(emit)
 }
 
 func (g *grouper) finish(emit func(segment.Change) error) error {

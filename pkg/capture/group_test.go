@@ -40,19 +40,27 @@ func TestGrouper(t *testing.T) {
 	for _, step := range []struct {
 		response *pb.WatchResponse
 		at       time.Time
+		asked    int64 // a progress, at this second
 		want     string
 	}{
-		{response(11, false, event(11, "a"), event(11, "b")), second(1), "[11: 2 events, 0-1]"},
-		{response(11, false), second(5), "[]"},                                                 // a progress: at 5 there was no more
-		{response(12, false, event(12, "a")), second(6), "[12: 1 events, 5-6]"},                // so it is younger
-		{response(15, true, event(13, "a"), event(14, "a")), second(7), "[13: 1 events, 6-7]"}, // 14 may go on
-		{response(15, true, event(14, "b")), second(8), "[]"},
-		{response(15, false, event(14, "c"), event(15, "a")), second(9), "[14: 3 events, 6-7 15: 1 events, 6-9]"},
-		{response(16, false, event(16, "a")), second(3), "[16: 1 events, 9-9]"}, // the clock was set back
-		{response(17, false, event(17, "a")), second(20), "[17: 1 events, 9-20]"},
+		{response(11, false, event(11, "a"), event(11, "b")), second(1), 0, "[11: 2 events, 0-1]"},
+		{response(11, false), second(5), 4, "[]"},                                                 // at 4 there was no more
+		{response(12, false, event(12, "a")), second(6), 0, "[12: 1 events, 4-6]"},                // so it is younger
+		{response(15, true, event(13, "a"), event(14, "a")), second(7), 0, "[13: 1 events, 4-7]"}, // 14 may go on
+		{response(15, true, event(14, "b")), second(8), 0, "[]"},
+		{response(15, false, event(14, "c"), event(15, "a")), second(9), 0, "[14: 3 events, 4-7 15: 1 events, 4-9]"},
+		{response(16, false, event(16, "a")), second(3), 0, "[16: 1 events, 4-9]"}, // the clock was set back
+		{response(17, false, event(17, "a")), second(20), 0, "[17: 1 events, 4-20]"},
+		{response(17, false), second(22), 18, "[]"},
+		{response(17, false), second(22), 21, "[]"}, // still
+		{response(17, false), second(23), 19, "[]"}, // overtaken
+		{response(18, false, event(18, "a")), second(24), 0, "[18: 1 events, 21-24]"},
 	} {
 		if got := fmt.Sprint(taken(t, g, step.response, step.at)); got != step.want {
 			t.Errorf("at %s: %s, want %s", step.at, got, step.want)
+		}
+		if step.asked > 0 {
+			g.clock.see(segment.Revision(step.response.Header.Revision), second(step.asked))
 		}
 	}
 }

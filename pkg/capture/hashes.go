@@ -2,13 +2,10 @@ package capture
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/segment"
@@ -80,35 +77,33 @@ func (w *compactions) look(ctx context.Context, source Source) ([]segment.Record
 }
 
 // find is the revision of the last compaction, at least 1: the lowest that can be read.
-// Reading a single key costs nothing.
 func (w *compactions) find(ctx context.Context, source Source) (segment.Revision, error) {
-	readable := func(revision segment.Revision) (bool, segment.Revision, error) {
-		ctx, cancel := context.WithTimeout(ctx, w.options.Timeout)
-		defer cancel()
-		response, err := source.Client.Raw().Get(ctx, "\x00", clientv3.WithRev(int64(revision)), clientv3.WithSerializable(), clientv3.WithCountOnly())
-		if errors.Is(err, rpctypes.ErrCompacted) {
-			return false, 0, nil
-		}
-		if err != nil {
-			return false, 0, err
-		}
-		return true, segment.Revision(response.Header.Revision), nil
+	can := func(revision segment.Revision) (bool, segment.Revision, error) {
+		return readable(ctx, source.Client, revision, w.options.Timeout)
 	}
 	low := max(w.floor, 1)
-	ok, _, err := readable(low)
+	ok, _, err := can(low)
 	if ok || err != nil {
 		return low, err
 	}
-	_, high, err := readable(0)      // the head
-	for err == nil && high-low > 1 { // low is compacted, high can be read
-		middle := low + (high-low)/2
-		if ok, _, err = readable(middle); ok {
-			high = middle
-		} else {
-			low = middle
+	for {
+		_, high, err := can(0)           // the head
+		for err == nil && high-low > 1 { // low is compacted, high could be read
+			middle := low + (high-low)/2
+			if ok, _, err = can(middle); ok {
+				high = middle
+			} else {
+				low = middle
+			}
 		}
+		if err != nil {
+			return 0, err
+		}
+		if ok, _, err = can(high); ok || err != nil {
+			return high, err
+		}
+		low = high // compacted meanwhile
 	}
-	return high, err
 }
 
 // hashes asks every member at once for its hash at the compaction that it has just done.
