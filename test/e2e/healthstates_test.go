@@ -46,6 +46,11 @@ func TestHealthOfOtherSettings(t *testing.T) {
 	}
 	runsAnew(t, drifted, cluster.Etcd)
 	waitReady(t)
+	for _, n := range shared.Nodes() {
+		toldOf(t, n, cluster.APIServer, "--etcd-compaction-interval=0")
+	}
+	toldOf(t, misled, cluster.APIServer, "https://192.0.2.7:2379")
+	toldOf(t, drifted, cluster.Etcd, "--heartbeat-interval=200")
 
 	list := readHealth(t, "--sample", "0", "--set", "compaction-age=1s")
 	list.wants(t, "H44", "critical", `--heartbeat-interval differs: "100ms" of etcd-node0, etcd-node2; "200ms" of etcd-node1`,
@@ -85,6 +90,20 @@ func runsAnew(t *testing.T, n *cluster.Node, part cluster.Part) {
 	if err := n.Runs(ctx, part); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// toldOf waits until the API server has the pod as it runs: a kubelet that could not reach its own
+// one tells of a static pod later than it starts it.
+func toldOf(t *testing.T, n *cluster.Node, part cluster.Part, flag string) {
+	t.Helper()
+	pod := fmt.Sprintf("%s-%s", part, n.Name)
+	eventually(t, 2*time.Minute, "the API server knows that "+pod+" has "+flag, func() error {
+		command, err := tryKubectl("get", "pod", "-n", "kube-system", pod, "-o", "jsonpath={.spec.containers[0].command}")
+		if err == nil && !strings.Contains(command, flag) {
+			err = fmt.Errorf("it is told of %s", command)
+		}
+		return err
+	})
 }
 
 // restartPending: the manifest was changed, and no kubelet has seen it. The API server does not
