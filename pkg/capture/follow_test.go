@@ -65,6 +65,19 @@ func (f *following) until(t *testing.T, what string, is func() bool) {
 	}
 }
 
+// wantEnd waits until it ends.
+func (f *following) wantEnd(t *testing.T, want error) {
+	t.Helper()
+	select {
+	case err := <-f.ended:
+		if !errors.Is(err, want) {
+			t.Errorf("it ended with %v, want %v", err, want)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it goes on")
+	}
+}
+
 func (f *following) last() (last segment.Revision) {
 	for _, r := range f.records {
 		if c, ok := r.(segment.Change); ok {
@@ -244,19 +257,14 @@ func TestCompactedInPart(t *testing.T) {
 				head := headOf(t, client).Revision
 				etcdtest.Put(t, client.Raw(), "k", "v")
 				f.until(t, "the next change", func() bool { return f.last() == head+1 })
+				f.mu.Lock()
+				defer f.mu.Unlock()
 				if first := f.records[slices.IndexFunc(f.records, isChange)].(segment.Change); first.Revision != test.at.Revision+1 {
 					t.Errorf("the first is revision %d, want %d", first.Revision, test.at.Revision+1)
 				}
 				return
 			}
-			select {
-			case err := <-f.ended:
-				if !errors.Is(err, test.want) {
-					t.Errorf("it ended with %v, want %v", err, test.want)
-				}
-			case <-time.After(20 * time.Second):
-				t.Fatal("it goes on")
-			}
+			f.wantEnd(t, test.want)
 		})
 	}
 }
@@ -319,14 +327,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := startFollow(t, sourcesOf(cluster), test.at)
-			select {
-			case err := <-f.ended:
-				if !errors.Is(err, test.want) {
-					t.Errorf("it ended with %v, want %v", err, test.want)
-				}
-			case <-time.After(20 * time.Second):
-				t.Fatal("it goes on")
-			}
+			f.wantEnd(t, test.want)
 		})
 	}
 	t.Run("the caller's own error", func(t *testing.T) {
