@@ -313,3 +313,41 @@ func TestSlowTakeIsNoSilence(t *testing.T) {
 	default:
 	}
 }
+
+// movingOn is an etcd that is compacted, up to what was its head and beyond, once that was read.
+type movingOn struct {
+	clientv3.KV
+	once   sync.Once
+	moveOn func()
+}
+
+func (m *movingOn) Get(ctx context.Context, key string, options ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	response, err := m.KV.Get(ctx, key, options...)
+	if op := clientv3.OpGet(key, options...); op.Rev() == 0 {
+		m.once.Do(m.moveOn)
+	}
+	return response, err
+}
+
+// What was the head is no compaction's revision because it can be read no more.
+func TestCompactionIsFoundWhileItMovesOn(t *testing.T) {
+	cluster := etcdtest.Start(t, 1, etcdtest.Options{})
+	source := sourcesOf(cluster)[0]
+	c := source.Client.Raw()
+	for range 10 {
+		etcdtest.Put(t, c, "k", "v")
+	}
+	compactAt(t, c, 5)
+	var at segment.Revision
+	c.KV = &movingOn{KV: c.KV, moveOn: func() {
+		for range 10 {
+			etcdtest.Put(t, c, "k", "v")
+		}
+		at = 15
+		compactAt(t, c, at)
+	}}
+	w := &compactions{options: Options{}.withDefaults()}
+	if floor, err := w.find(t.Context(), source); err != nil || floor != at {
+		t.Errorf("found revision %d, %v; want %d", floor, err, at)
+	}
+}

@@ -1,7 +1,8 @@
 // Package capture follows every change of an etcd, revision by revision.
 //
 // Its one idea: revisions count without gaps, and every one has an event. So what comes is
-// whole if each revision is one above the last, and whenever a connection breaks the watch
+// whole if each revision is one above the last, and none was shown in part because etcd was
+// compacted at it (follower.begin); and whenever a connection breaks the watch
 // begins again at the last revision itself, whose events must be those that it had: a
 // change of history, a restored cluster, a hole can't pass unseen. clientv3's own watch goes
 // on one above the last by itself (client/v3 watch.go), where this can't be seen.

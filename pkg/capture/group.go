@@ -13,7 +13,7 @@ import (
 
 // grouper makes changes of a watch's responses. A response that is no fragment ends with a
 // whole revision (server/storage/mvcc: watchable_store.go notifies by transaction, watcher
-// batches end between revisions).
+// batches end between revisions), or with what a compaction left of it (follower.begin).
 type grouper struct {
 	clock clock
 	open  segment.Change // whose events still come; Revision 0: none
