@@ -166,7 +166,7 @@ func (o *memberChange) carryOut(ctx context.Context, r *reach, done membership, 
 		next(r, &done)
 	}
 	if err != nil {
-		err = withHint(err, "see how it is now: "+o.command("member", "list"))
+		err = withHint(err, "see how it is now: kubectl etcd member list")
 	}
 	return errors.Join(o.print(done), err)
 }

@@ -74,8 +74,10 @@ func (t *target) complete(args []string) error {
 		if n, err := strconv.Atoi(args[0]); err == nil && t.verbosity > 0 {
 			return usagef("%d names a cluster here: write -v=%d", n, n)
 		}
+		if t.name == "" {
+			t.wayToEtcd = append(t.wayToEtcd, "--etcd", args[0])
+		}
 		t.name = args[0]
-		t.wayToEtcd = append(t.wayToEtcd, "--etcd", t.name)
 	}
 	if t.timeout <= 0 {
 		return usagef("--timeout must be more than 0")

@@ -1,13 +1,17 @@
 package cmd
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/discover"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/health"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/maintain"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 )
 
 // A command that is printed reaches the same etcd, and gives nothing away.
@@ -69,16 +73,27 @@ func TestTypedForOneOfAll(t *testing.T) {
 	}
 }
 
-// A hint that is printed has the flags of the command that failed.
+// A hint that is printed has the flags of the command that failed, once.
 func TestHintsLeadToTheSameEtcd(t *testing.T) {
-	for line, want := range map[string]string{
-		"alarm disarm --endpoints 127.0.0.1:1 --timeout 100ms --dry-run": "hint: kubectl etcd status --endpoints 127.0.0.1:1 --timeout 100ms\n",
-		"backups --archive " + t.TempDir() + " --timeline x":             "",
+	for _, test := range []struct {
+		line string
+		err  error
+		want string
+	}{
+		{"x prod --context c", maintain.ErrNoMember, "kubectl etcd member list --context c --etcd prod\n"},
+		{"x prod --etcd prod", maintain.ErrNoMember, "kubectl etcd member list --etcd prod\n"},
+		{"x --archive /a --archive-name n", store.ErrNoBase, "kubectl etcd backups --archive /a --archive-name n\n"},
 	} {
 		s, _, errOut := testSession(nil)
-		code := s.execute(t.Context(), newRootCommand(s), strings.Fields(line))
-		if code == exitOK || !strings.Contains(errOut.String(), want) {
-			t.Errorf("%s: code %d, %s", line, code, errOut)
+		root, target, archive := newRootCommand(s), newTarget(s), archiveFlags{}
+		x := &cobra.Command{Use: "x", RunE: func(_ *cobra.Command, args []string) error {
+			return errors.Join(target.complete(args), test.err)
+		}}
+		target.addFlags(x.Flags())
+		archive.addPlace(x.Flags())
+		root.AddCommand(x)
+		if code := s.execute(t.Context(), root, strings.Fields(test.line)); code != exitError || !strings.HasSuffix(errOut.String(), test.want) {
+			t.Errorf("%s: code %d\n%swant %s", test.line, code, errOut, test.want)
 		}
 	}
 }
