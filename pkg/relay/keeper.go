@@ -22,7 +22,9 @@ const (
 	startLimit = 60 * time.Second
 	// goneLimit bounds how long a deleted pod is waited for.
 	goneLimit = 15 * time.Second
-	pollEvery = 200 * time.Millisecond
+	// answerLimit is how much longer than its run a pod's creation may take.
+	answerLimit = 5 * time.Second
+	pollEvery   = 200 * time.Millisecond
 )
 
 // keeper makes pods of ours, watches them start and takes them away.
@@ -51,7 +53,14 @@ func newInstance(prefix string, place Place) *instance {
 	return &instance{namespace: place.Namespace, name: prefix + "-" + strings.ToLower(rand.Text()[:10]), node: place.Node}
 }
 
+// create makes the pod. An interrupt does not end it at once: a pod whose UID is not known,
+// or that comes after it was looked for, can't be taken away for sure.
 func (k keeper) create(ctx context.Context, i *instance, pod *corev1.Pod) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	ctx, cancel := outlive(ctx, answerLimit)
+	defer cancel()
 	created, err := k.client.CoreV1().Pods(i.namespace).Create(ctx, pod, metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("create pod %s/%s: %w", i.namespace, i.name, err)
@@ -59,6 +68,18 @@ func (k keeper) create(ctx context.Context, i *instance, pod *corev1.Pod) error 
 	i.uid, i.created = created.UID, created.CreationTimestamp.Time
 	k.log.Info("pod created", "pod", i.name, "node", i.node)
 	return nil
+}
+
+// outlive is ctx, but ends later than it.
+func outlive(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		time.AfterFunc(by, func() { cancel(context.Cause(ctx)) })
+	})
+	return longer, func() {
+		stop()
+		cancel(nil)
+	}
 }
 
 // undo takes away what was made for nothing, and says so of err; nil: it was not for nothing.
@@ -76,13 +97,14 @@ func (k keeper) undo(ctx context.Context, i *instance, err error) error {
 // errLate is why a pod that takes too long is given up.
 var errLate = errors.New("it does not run")
 
-// get reads the pod, and refuses another one of the same name.
+// get reads the pod, and refuses another one of the same name. Where no answer told its
+// UID, the name decides: it is a random one.
 func (k keeper) get(ctx context.Context, i *instance) (*corev1.Pod, error) {
 	pod, err := k.client.CoreV1().Pods(i.namespace).Get(ctx, i.name, metav1.GetOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("get pod %s/%s: %w", i.namespace, i.name, err)
 	}
-	if pod.UID != i.uid || pod.Spec.NodeName != i.node {
+	if i.uid != "" && pod.UID != i.uid || pod.Spec.NodeName != i.node {
 		return nil, fmt.Errorf("%w: pod %s/%s has UID %s on node %s, and not %s on %s",
 			ErrForeign, i.namespace, i.name, pod.UID, pod.Spec.NodeName, i.uid, i.node)
 	}
@@ -199,8 +221,10 @@ func (k keeper) remove(ctx context.Context, i *instance) error {
 // notThere tells that the pod does not exist any more; another one of its name is not ours.
 func notThere(err error) bool { return apierrors.IsNotFound(err) || errors.Is(err, ErrForeign) }
 
-// isRefusal tells that the API server answered: whatever it was asked for was not done.
+// isRefusal tells that the API server's answer is a no: what it was asked for was not done.
+// Where it came to no end with it in time, that is not known.
 func isRefusal(err error) bool {
 	var status apierrors.APIStatus
-	return errors.As(err, &status)
+	open := apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err) || apierrors.IsInternalError(err)
+	return errors.As(err, &status) && !open
 }

@@ -35,9 +35,13 @@ type kube struct {
 	clock   time.Time // of new pods; zero: now
 	deleted []string
 	// fate changes what becomes of a new pod; nil or true: it runs.
-	fate   func(pod *corev1.Pod) bool
-	refuse func(*http.Request) int // a status other than 0 is the answer
-	log    func(name, line string) string
+	fate func(pod *corev1.Pod) bool
+	// created says how a creation that is done is answered, 0: as it should be, and may wait
+	// until its caller is gone.
+	created func(gone context.Context) int
+	linger  time.Duration           // how long a deleted pod is still there
+	refuse  func(*http.Request) int // a status other than 0 is the answer
+	log     func(name, line string) string
 }
 
 // ran is a relay that a kubelet runs.
@@ -169,6 +173,13 @@ func (k *kube) create(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if k.created != nil {
+		if code := k.created(r.Context()); code != 0 {
+			reason := map[int]metav1.StatusReason{504: metav1.StatusReasonTimeout, 500: metav1.StatusReasonInternalError}[code]
+			k.answer(w, code, &metav1.Status{TypeMeta: statusType, Status: metav1.StatusFailure, Code: int32(code), Reason: reason})
+			return
+		}
+	}
 	k.get(w, pod.Name)
 }
 
@@ -264,10 +275,19 @@ func (k *kube) remove(w http.ResponseWriter, r *http.Request, name string) {
 		return
 	}
 	k.end(name, corev1.PodSucceeded)
+	forget := func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		delete(k.pods, name)
+		k.deleted = append(k.deleted, name)
+	}
+	if k.linger > 0 {
+		time.AfterFunc(k.linger, forget)
+	} else {
+		forget()
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.pods, name)
-	k.deleted = append(k.deleted, name)
 	k.answer(w, http.StatusOK, pod)
 }
 

@@ -227,6 +227,32 @@ func TestStartInterrupted(t *testing.T) {
 	}
 }
 
+// A pod that is made while the run is interrupted is waited for, and taken away; also where
+// the API server answers too late, or does not know what became of it.
+func TestStartInterruptedWhileThePodIsMade(t *testing.T) {
+	for name, answer := range map[string]func(gone context.Context) int{
+		"it answers":          func(context.Context) int { time.Sleep(100 * time.Millisecond); return 0 },
+		"it answers too late": func(gone context.Context) int { <-gone.Done(); return 0 },
+		"it does not know":    func(context.Context) int { return http.StatusGatewayTimeout },
+		"it failed meanwhile": func(context.Context) int { return http.StatusInternalServerError },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k, _, options := startWith(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			k.linger = 500 * time.Millisecond
+			k.fate = func(*corev1.Pod) bool { return false }
+			k.created = func(gone context.Context) int { cancel(); return answer(gone) }
+			if _, err := Start(ctx, options); err == nil || strings.Contains(err.Error(), "delete pod") {
+				t.Errorf("got %v", err)
+			}
+			if names := k.names(); len(names) != 0 || len(k.deleted) != 1 {
+				t.Errorf("left behind: %v, deleted: %v", names, k.deleted)
+			}
+		})
+	}
+}
+
 // The sweep takes what has ended or should have, by the API server's clock, and nothing
 // that may be somebody's living relay.
 func TestSweep(t *testing.T) {
