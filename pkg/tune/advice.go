@@ -216,7 +216,7 @@ func (a *adviser) verdict() (summary string, reasons []string) {
 		return fmt.Sprintf("no setting suits round trips of %s: etcd can't go that far", say(*a.RTT.Value)), nil
 	}
 	if a.doubt != "" {
-		return "measure the lines before the timeouts are changed: --relay, or a certificate", []string{a.doubt}
+		return "measure the lines before the timeouts are changed: " + a.measure(), []string{a.doubt}
 	}
 	if a.Timing == nil {
 		return "not measured: which timeouts suit", []string{a.RTT.why()}
@@ -231,6 +231,27 @@ func (a *adviser) verdict() (summary string, reasons []string) {
 		return "so far, keep " + what, []string{"not all was measured, and more may be needed"}
 	}
 	return keep + what, nil
+}
+
+// measure is how to measure the farthest line, of which etcd's own probes alone tell: what was
+// tried there varied too much, and reads know nothing of a line between followers.
+func (a *adviser) measure() string {
+	tried := map[Method]bool{}
+	for _, r := range a.facts.RTTs {
+		if r.P50.Value != nil {
+			tried[r.Method] = tried[r.Method] || pairOf(r.From, r.To).String() == a.network.farthest
+		}
+	}
+	_, reads := tried[MethodReadIndex]
+	switch {
+	case tried[MethodConnect]:
+		return "again, when less goes on"
+	case tried[MethodReadIndex]:
+		return "again, when less goes on, or by --relay"
+	case reads:
+		return "--relay"
+	}
+	return "--relay, or a certificate"
 }
 
 // others are the flags besides the two that are not well.

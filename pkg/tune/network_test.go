@@ -84,6 +84,35 @@ func TestProbesAloneChangeNothing(t *testing.T) {
 	}
 }
 
+// The way to measure is one that was not tried, and can tell.
+func TestHowToMeasure(t *testing.T) {
+	read := func(from, to string, unreliable bool) RTT {
+		return RTT{From: from, To: to, Method: MethodReadIndex, P50: Known(5 * ms), Samples: 40, Unreliable: unreliable}
+	}
+	connect := RTT{From: "m1", To: "m3", Method: MethodConnect, P50: Known(5 * ms), Samples: 40, Unreliable: true}
+	none := RTT{From: "m1", To: "m3", Method: MethodReadIndex, P50: Unknown[time.Duration]("no certificate")}
+	for _, test := range []struct {
+		rtts []RTT
+		want string
+	}{
+		{nil, "--relay, or a certificate"},
+		{[]RTT{none}, "--relay, or a certificate"},
+		{[]RTT{read("m2", "m1", false), read("m2", "m3", true)}, "--relay"},
+		{[]RTT{read("m3", "m1", true)}, "again, when less goes on, or by --relay"},
+		{[]RTT{read("m3", "m1", true), connect}, "again, when less goes on"},
+	} {
+		f := kubeadmFacts(3, 0, 6*ms)
+		f.RTTs = test.rtts
+		for _, ends := range []pair{{"m1", "m2"}, {"m1", "m3"}, {"m2", "m3"}} {
+			f.RTTs = append(f.RTTs, RTT{From: ends.a, To: ends.b, Method: MethodMetric, P50: Known(5 * ms), Samples: 10})
+		}
+		f.RTTs[len(test.rtts)+1].P50 = Known(150 * ms)
+		if want, got := "measure the lines before the timeouts are changed: "+test.want, Advise(f, Options{}).Summary; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestLearnersDoNotCount(t *testing.T) {
 	f := kubeadmFacts(4, 2*ms, 6*ms)
 	f.Members[3].Learner = true
