@@ -71,7 +71,7 @@ func TestTuneMeasuresDistances(t *testing.T) {
 					defer underLoad(t)()
 				}
 				faults := measureDistances(t, injected, loaded, flags)
-				if faults != nil { // on two cores a measurement may meet something else that runs
+				for more := 2; faults != nil && more > 0; more-- { // on two cores a measurement may meet something else that runs
 					t.Logf("once more, after %q", faults)
 					faults = measureDistances(t, injected, loaded, flags)
 				}

@@ -50,7 +50,7 @@ var exampleRuns = map[string]exampleRun{
 	"kubectl etcd status --fail-on warning -o jsonpath='{.items[*].verdict.level}'":      {says: "ok"},
 	"kubectl etcd health --check H02,H08 --set learner-age=5m --fail-on warning -o json": {says: `"level": "ok"`},
 	"kubectl etcd health --deep -o wide --fail-on never":                                 {env: certificatesInEnv, says: "H40"},
-	"kubectl etcd tune":                                                {env: certificatesInEnv, says: "readindex"},
+	"kubectl etcd tune":                                                {env: certificatesInEnv, says: "CONFIDENCE"},
 	"kubectl etcd tune --suggest":                                      {env: certificatesInEnv, says: "heartbeat-interval"},
 	"kubectl etcd tune --suggest -o patch":                             {env: certificatesInEnv, says: "CompactHashCheck"},
 	"kubectl etcd tune --simulate rtt=130ms,fsync=8ms,members=5":       {says: "election-timeout=1430"},
