@@ -222,9 +222,10 @@ func (k keeper) remove(ctx context.Context, i *instance) error {
 func notThere(err error) bool { return apierrors.IsNotFound(err) || errors.Is(err, ErrForeign) }
 
 // isRefusal tells that the API server's answer is a no: what it was asked for was not done.
-// Where it came to no end with it in time, that is not known.
+// Where it came to no end with it in time, that is not known; and what has a random name of
+// ours already was made by a try before, for client-go asks again by itself.
 func isRefusal(err error) bool {
 	var status apierrors.APIStatus
-	open := apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err) || apierrors.IsInternalError(err)
+	open := apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err) || apierrors.IsInternalError(err) || apierrors.IsAlreadyExists(err)
 	return errors.As(err, &status) && !open
 }

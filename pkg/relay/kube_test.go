@@ -175,7 +175,9 @@ func (k *kube) create(w http.ResponseWriter, r *http.Request) {
 	}
 	if k.created != nil {
 		if code := k.created(r.Context()); code != 0 {
-			reason := map[int]metav1.StatusReason{504: metav1.StatusReasonTimeout, 500: metav1.StatusReasonInternalError}[code]
+			reason := map[int]metav1.StatusReason{
+				409: metav1.StatusReasonAlreadyExists, 500: metav1.StatusReasonInternalError, 504: metav1.StatusReasonTimeout,
+			}[code]
 			k.answer(w, code, &metav1.Status{TypeMeta: statusType, Status: metav1.StatusFailure, Code: int32(code), Reason: reason})
 			return
 		}

@@ -228,21 +228,35 @@ func TestStartInterrupted(t *testing.T) {
 }
 
 // A pod that is made while the run is interrupted is waited for, and taken away; also where
-// the API server answers too late, or does not know what became of it.
+// the API server makes it or answers late, or does not know what became of it.
 func TestStartInterruptedWhileThePodIsMade(t *testing.T) {
-	for name, answer := range map[string]func(gone context.Context) int{
-		"it answers":          func(context.Context) int { time.Sleep(100 * time.Millisecond); return 0 },
-		"it answers too late": func(gone context.Context) int { <-gone.Done(); return 0 },
-		"it does not know":    func(context.Context) int { return http.StatusGatewayTimeout },
-		"it failed meanwhile": func(context.Context) int { return http.StatusInternalServerError },
+	at := func(code int) func(context.Context) int { return func(context.Context) int { return code } }
+	for _, test := range []struct {
+		name   string
+		late   time.Duration // until it is made
+		answer func(gone context.Context) int
+	}{
+		{"it is made late", 200 * time.Millisecond, at(0)},
+		{"it answers late", 0, func(context.Context) int { time.Sleep(100 * time.Millisecond); return 0 }},
+		{"it answers too late", 0, func(gone context.Context) int { <-gone.Done(); return 0 }},
+		{"it does not know", 0, at(http.StatusGatewayTimeout)},
+		{"it failed meanwhile", 0, at(http.StatusInternalServerError)},
+		{"a try before made it", 0, at(http.StatusConflict)},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			k, _, options := startWith(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			k.linger = 500 * time.Millisecond
 			k.fate = func(*corev1.Pod) bool { return false }
-			k.created = func(gone context.Context) int { cancel(); return answer(gone) }
+			k.refuse = func(r *http.Request) int {
+				if r.Method == http.MethodPost {
+					cancel()
+					time.Sleep(test.late)
+				}
+				return 0
+			}
+			k.created = test.answer
 			if _, err := Start(ctx, options); err == nil || strings.Contains(err.Error(), "delete pod") {
 				t.Errorf("got %v", err)
 			}

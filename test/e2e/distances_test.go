@@ -18,15 +18,7 @@ type advice struct {
 	Items []struct {
 		Level string `json:"level"`
 		Facts struct {
-			RTTs []struct {
-				From, To, Method, Confidence string
-				P50                          struct {
-					Value       *float64
-					NotMeasured string
-				}
-				Samples    int
-				Unreliable bool
-			} `json:"rtts"`
+			RTTs    []roundTrip `json:"rtts"`
 			Members []struct {
 				Name   string
 				Logged map[string]struct{ Value string }
@@ -37,6 +29,16 @@ type advice struct {
 			Current                        []struct{ Value, From string }
 		} `json:"items"`
 	} `json:"items"`
+}
+
+type roundTrip struct {
+	From, To, Method, Confidence string
+	P50                          struct {
+		Value       *float64
+		NotMeasured string
+	}
+	Samples    int
+	Unreliable bool
 }
 
 // triangle is the round trips between node0 and node1, node0 and node2, node1 and node2.

@@ -96,7 +96,7 @@ var expected = []string{"H57", "H53", "H30", "H31", "H32", "H33", "H36", "H39", 
 // five times, or as often as LOOKS says. That earlier tests killed etcd is no false one.
 func TestHealthOfAHealthyCluster(t *testing.T) {
 	defer underLoad(t)()
-	const disturbed = "restart-window=3m" // before that
+	const disturbed = "restart-window=3m" // which was longer ago
 	for look := range looks(t) {
 		for _, r := range readHealth(t, "--sample", "1s", "--set", disturbed).Items[0].Results {
 			bad := r.Level == "warning" || r.Level == "critical"
@@ -167,7 +167,14 @@ func TestHealthWithOneMemberDown(t *testing.T) {
 		}
 	}
 	runWithCerts(t, "health", "--sample", "0", "--timeout", "4s", "--fail-on", "warning", "--check", "H02").wantExit(t, 3)
-	tuned := runWithCerts(t, "tune", "--sample", "0", "--timeout", "4s", "-o", "wide")
+	shown := runWithCerts(t, "tune", "--sample", "0", "--timeout", "4s", "-o", "wide")
+	shown.wantExit(t, 0)
+	shown.wantStdout(t, "readindex", "not measured")
+	tuned := runWithCerts(t, "tune", "--sample", "0", "--timeout", "4s", "-o", "json")
 	tuned.wantExit(t, 0)
-	tuned.wantStdout(t, "readindex", "not measured")
+	var found advice
+	tuned.decode(t, &found)
+	if !slices.ContainsFunc(found.Items[0].Facts.RTTs, func(r roundTrip) bool { return r.Method == "readindex" && r.P50.Value != nil }) {
+		t.Errorf("the two that are left were not measured by reads: %s", tuned.stdout)
+	}
 }
